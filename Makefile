@@ -1,0 +1,109 @@
+# blockmig: plain GNU make, everything below build/.
+#
+#   make            build/blockmig
+#   make demo       install what is missing, build, and show a whole move
+#   make check      install what is missing, build, and run every test
+#
+# A flavour (FLAVOUR=asan or tsan, or the check-asan and check-tsan targets) has a
+# build folder of its own, so changing between flavours needs no clean.
+
+PREFIX  ?= /usr/local
+FLAVOUR ?=
+BUILD   := build$(if $(FLAVOUR),/$(FLAVOUR))
+VERSION := 0.1.0
+
+CC      ?= cc
+PKGS    := gio-2.0 gio-unix-2.0 libvirt libnfs libiscsi libnbd libcrypto sqlite3 libxml-2.0 jansson
+OPT     ?= -O2 -g
+WARN    := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+	   -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef
+WERROR  ?=
+
+SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SANITIZE_tsan := -fsanitize=thread -fno-omit-frame-pointer
+SANITIZE      := $(SANITIZE_$(FLAVOUR))
+
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
+ALL_CFLAGS = -std=gnu11 $(OPT) $(WARN) $(WERROR) $(SANITIZE) -I. -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
+	     -pthread $(PKG_CFLAGS) $(CFLAGS)
+ALL_LIBS   = $(SANITIZE) -pthread $(PKG_LIBS) $(LDFLAGS)
+
+ROOMS   := common transports verify blockmig
+SOURCES := $(filter-out blockmig/main.c,$(shell find $(ROOMS) -name '*.c' | LC_ALL=C sort))
+OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o)
+LIBRARY := $(BUILD)/libblockmig.a
+
+UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
+UNIT_SHARED  := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
+UNIT_TESTS   := $(UNIT_SOURCES:%.c=$(BUILD)/%)
+
+.PHONY: all deps check check-unit check-e2e check-asan check-tsan demo lab lint format install uninstall clean
+.SECONDARY:
+
+all: $(BUILD)/blockmig
+
+$(BUILD)/blockmig: $(BUILD)/obj/blockmig/main.o $(LIBRARY)
+	$(CC) -o $@ $^ $(ALL_LIBS)
+
+$(LIBRARY): $(OBJECTS)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# A test's own objects come before the library, so that a fake of the same name wins.
+$(BUILD)/tests/unit/test_%: $(BUILD)/obj/tests/unit/test_%.o $(UNIT_SHARED:%.c=$(BUILD)/obj/%.o) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(shell pkg-config --libs check) $(ALL_LIBS)
+
+-include $(OBJECTS:.o=.d) $(BUILD)/obj/blockmig/main.d $(UNIT_SOURCES:%.c=$(BUILD)/obj/%.d) \
+	 $(UNIT_SHARED:%.c=$(BUILD)/obj/%.d)
+
+# Installs the Debian packages that are missing; says which and why; asks sudo when not root.
+deps:
+	@tests/deps
+
+check: deps
+	@$(MAKE) --no-print-directory all lab
+	@$(MAKE) --no-print-directory check-unit check-e2e
+
+# Every unit test program; each has its own laboratory or folder where it needs one.
+check-unit: $(UNIT_TESTS)
+	@tests/run-unit $(UNIT_TESTS)
+
+check-asan:
+	@$(MAKE) --no-print-directory FLAVOUR=asan check-unit
+
+check-tsan:
+	@$(MAKE) --no-print-directory FLAVOUR=tsan check-unit
+
+check-e2e: all lab
+	@tests/e2e/run
+
+# What the laboratory's guest is made of: see tests/lab.
+lab:
+	@$(MAKE) --no-print-directory -C tests/lab BUILD=$(abspath build)/lab
+
+demo: deps
+	@$(MAKE) --no-print-directory all lab
+	@tests/demo
+
+lint:
+	@tests/lint
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0755 $(BUILD)/blockmig $(DESTDIR)$(PREFIX)/bin/blockmig
+	install -m 0644 blockmig/blockmig.1 $(DESTDIR)$(PREFIX)/share/man/man1/blockmig.1
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/blockmig $(DESTDIR)$(PREFIX)/share/man/man1/blockmig.1
+
+clean:
+	rm -rf build

@@ -1,0 +1,145 @@
+/*
+ * The ledger: what is known for sure about jobs, in one SQLite database
+ * (STATE/ledger.db, folder 0700, WAL, synchronous=FULL).
+ *
+ * A call that returns TRUE is durable.  The ledger is written *after* what it
+ * records is true (data flushed, then marked done) and *before* what it announces
+ * (phase begun, then the libvirt call).  It is never believed about the outside
+ * world after a crash: the phases' probes ask that world.
+ *
+ * One struct ledger may be used from several threads; one process holds one.
+ * Several blockmigs share the file; SQLite's locks are waited for (10 s), then BUSY.
+ * A full or read-only disk is a PERMANENT error naming the file.
+ */
+#ifndef LEDGER_LEDGER_H
+#define LEDGER_LEDGER_H
+
+#include "common/auto.h"
+#include "verify/digest.h"
+
+#include <glib.h>
+
+struct ledger;
+
+/* Opens or creates @folder/ledger.db; the schema's version is checked. */
+struct ledger *ledger_open(const char *folder, GError **error);
+void ledger_close(struct ledger *ledger);
+AUTO_DEFINE(ledger, ledger_close)
+/* The state folder; borrowed. */
+const char *ledger_folder(const struct ledger *ledger);
+
+/* ---- jobs ---------------------------------------------------------------- */
+
+enum job_result {
+	JOB_OPEN, /* running, interrupted or held: see the locks for which */
+	JOB_DONE,
+	JOB_ROLLED_BACK,
+	JOB_FAILED,
+};
+
+/* A job as the ledger has it.  Strings are owned by the record. */
+struct ledger_job {
+	gint64 id;	   /* what users type; given by ledger_job_add */
+	char *kind;	   /* "migrate" or "copy" */
+	char *domain_uuid; /* "" for a bare copy */
+	char *domain_name;
+	char *disk;   /* target name, "vda"; "" for a bare copy */
+	char *source; /* URL or path as shown to users */
+	char *destination;
+	char *state; /* the move's own JSON document */
+	char *phase; /* the phase begun last */
+	gboolean phase_ended;
+	gboolean undoing; /* the phase is being undone */
+	enum job_result result;
+	char *message;		     /* the last error, "" for none */
+	gint64 created_s, updated_s; /* UNIX time */
+};
+
+void ledger_job_free(struct ledger_job *job);
+AUTO_DEFINE(ledger_job, ledger_job_free)
+
+/* Adds the job; sets job->id. */
+gboolean ledger_job_add(struct ledger *ledger, struct ledger_job *job, GError **error);
+struct ledger_job *ledger_job_get(struct ledger *ledger, gint64 id, GError **error);
+/* GPtrArray of struct ledger_job *, oldest first. */
+GPtrArray *ledger_job_list(struct ledger *ledger, gboolean only_open, GError **error);
+/* The open job of this disk; NULL without error where there is none. */
+struct ledger_job *ledger_job_find(struct ledger *ledger, const char *domain_uuid, const char *disk,
+				   GError **error);
+/* Replaces the move's document. */
+gboolean ledger_job_save(struct ledger *ledger, gint64 id, const char *state, GError **error);
+gboolean ledger_job_end(struct ledger *ledger, gint64 id, enum job_result result,
+			const char *message, GError **error);
+gboolean ledger_job_note(struct ledger *ledger, gint64 id, const char *message, GError **error);
+
+/* ---- phases: the time line of a job ----------------------------------------- */
+
+struct ledger_phase {
+	char *name;
+	gboolean undo;
+	gint64 begun_us, ended_us; /* UNIX time in microseconds; 0: not ended */
+	char *outcome;		   /* "", "done", or the error's text */
+};
+void ledger_phase_free(struct ledger_phase *phase);
+
+gboolean ledger_phase_begin(struct ledger *ledger, gint64 job, const char *phase, gboolean undo,
+			    GError **error);
+gboolean ledger_phase_end(struct ledger *ledger, gint64 job, const char *phase, gboolean undo,
+			  const char *outcome, GError **error);
+/* GPtrArray of struct ledger_phase *, in order. */
+GPtrArray *ledger_phase_list(struct ledger *ledger, gint64 job, GError **error);
+
+/* ---- locks ------------------------------------------------------------------ */
+
+/*
+ * Takes the lock @key ("job:7", "domain:UUID:vda", "image:IDENTITY") for this
+ * process and @job.  BUSY, naming the holder's PID, job and age, where a living
+ * process holds it; a dead holder's lock (its PID, start time or boot id is not
+ * there any more) is taken over.  Taking one's own lock again succeeds.
+ */
+gboolean ledger_lock(struct ledger *ledger, const char *key, gint64 job, GError **error);
+gboolean ledger_unlock_job(struct ledger *ledger, gint64 job, GError **error);
+/* The living process that holds the lock; 0 where none does. */
+int ledger_lock_holder(struct ledger *ledger, const char *key);
+
+/* ---- passes and units -------------------------------------------------------- */
+
+/*
+ * A pass is one run of units (chunks of an image, or pieces of a round's delta) from
+ * one frozen source to one destination.  A unit's row is (pass, index); runs of
+ * zero units share one row and have no digest.
+ */
+enum unit_state {
+	UNIT_PENDING, /* has no row */
+	UNIT_SENT,    /* claimed: may have been written, not known to be stable */
+	UNIT_DONE,    /* written and flushed */
+	UNIT_PROVEN,  /* done, and read back equal */
+};
+
+struct ledger_unit {
+	guint64 index;
+	guint64 count; /* > 1 only for zeros */
+	enum unit_state state;
+	gboolean is_zero; /* digest not used */
+	struct digest digest;
+};
+
+/*
+ * Finds the pass @name of @job, or adds it.  @unit_bytes and @units must be what they
+ * were (else PERMANENT).  *id is set.
+ */
+gboolean ledger_pass_open(struct ledger *ledger, gint64 job, const char *name, guint64 unit_bytes,
+			  guint64 units, gint64 *id, GError **error);
+/* The pass's id, or 0 where there is no such pass. */
+gint64 ledger_pass_find(struct ledger *ledger, gint64 job, const char *name);
+/* One transaction: replaces the rows of these units. */
+gboolean ledger_units_put(struct ledger *ledger, gint64 pass, const struct ledger_unit *units,
+			  guint count, GError **error);
+/* Calls @visit for every row in order of index, until it returns FALSE. */
+typedef gboolean (*ledger_unit_visit)(const struct ledger_unit *unit, void *data);
+gboolean ledger_units_each(struct ledger *ledger, gint64 pass, ledger_unit_visit visit, void *data,
+			   GError **error);
+/* Forgets a pass's rows. */
+gboolean ledger_pass_clear(struct ledger *ledger, gint64 pass, GError **error);
+
+#endif
