@@ -1,0 +1,84 @@
+/*
+ * Datastores and the configuration file: the two addresses of one place.
+ *
+ * The guest opens a path, a device or a network disk (struct source); blockmig
+ * writes through a URL.  This file turns one into the other:
+ *
+ *  - [datastore NAME] sections: path= as QEMU sees it, url= as we reach it; with only
+ *    one of them the other follows from it (path: file://; url: a network disk);
+ *  - NFS mounts in /proc/self/mountinfo, and iSCSI devices in sysfs, are datastores
+ *    by themselves;
+ *  - a bare URL or folder is one without a name.
+ */
+#ifndef VM_DATASTORE_H
+#define VM_DATASTORE_H
+
+#include "blockmig/vm/domain.h"
+#include "transports/transport.h"
+
+#include <glib.h>
+
+struct datastore {
+	char *name;	 /* section or pool name; NULL for a bare URL */
+	char *path;	 /* as QEMU sees it; NULL: network disks */
+	struct url *url; /* a place, or one image or LUN where the user named one */
+	struct transport_config transport;
+	char *secret; /* libvirt secret (usage) for the guest's iSCSI disks; NULL: none */
+};
+
+/* The configuration file, read once. */
+struct config {
+	char *path;
+	char *scratch;	       /* NULL: /var/lib/blockmig/scratch */
+	guint64 bwlimit;       /* 0: none */
+	GPtrArray *datastores; /* of struct datastore * */
+	GHashTable *defaults;  /* other keys of [blockmig] by name: char * to char * */
+};
+
+/* @path NULL: BLOCKMIG_CONFIG, else /etc/blockmig/blockmig.conf, which may be missing. */
+struct config *config_load(const char *path, GError **error);
+void config_free(struct config *config);
+AUTO_DEFINE(config, config_free)
+
+/*
+ * The datastore that --to names: a section, a URL, a path; owned by @config.  @pool_xml
+ * may be NULL; it is the XML of a libvirt pool of that name (dir, netfs, iscsi-direct).
+ */
+const struct datastore *config_datastore(struct config *config, const char *text,
+					 const char *pool_xml, GError **error);
+
+/* An image at both its addresses. */
+struct place {
+	const struct datastore *datastore; /* NULL: none of the configured ones */
+	struct url *url;
+	struct source source;
+	struct transport_config *transport; /* borrowed; NULL: defaults */
+};
+struct place *place_new(void);
+void place_free(struct place *place);
+AUTO_DEFINE(place, place_free)
+
+/*
+ * Where blockmig reaches the image that a guest has: by the datastore with the longest
+ * path in front of it, the mount table, the device's own target, or the path itself.
+ */
+struct place *place_of_source(struct config *config, const struct source *source, GError **error);
+/* For an image URL or path that a user typed. */
+struct place *place_of_url(struct config *config, const struct url *url, GError **error);
+
+/*
+ * The image @name in @datastore (a folder), or the LUN @name of a target.
+ * A URL that QEMU could not open (a port, a mountport) where the datastore has no path is a
+ * USAGE error when @for_guest.
+ */
+struct place *place_in_datastore(struct config *config, const struct datastore *datastore,
+				 const char *name, gboolean for_guest, GError **error);
+
+/*
+ * The same image by whatever names: equal canonical URLs, equal identities, or one file
+ * (device and inode).  Identities are read by opening both.
+ */
+gboolean place_same_image(const struct place *a, const struct place *b, gboolean *same,
+			  GError **error);
+
+#endif
