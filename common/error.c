@@ -1,0 +1,80 @@
+#include "common/error.h"
+
+#include <errno.h>
+
+G_DEFINE_QUARK(blockmig - error - quark, blockmig_error)
+
+gboolean error_is(const GError *error, enum blockmig_error code)
+{
+	return error && g_error_matches(error, BLOCKMIG_ERROR, (gint)code);
+}
+
+gboolean error_is_transient(const GError *error)
+{
+	return error_is(error, BLOCKMIG_ERROR_TRANSIENT) || error_is(error, BLOCKMIG_ERROR_UNKNOWN);
+}
+
+int error_exit_status(const GError *error)
+{
+	if (!error)
+		return 0;
+	if (error->domain != BLOCKMIG_ERROR)
+		return 1;
+
+	switch ((enum blockmig_error)error->code) {
+	case BLOCKMIG_ERROR_USAGE:
+		return 2;
+	case BLOCKMIG_ERROR_STOPPED:
+		return 3;
+	case BLOCKMIG_ERROR_INTEGRITY:
+		return 4;
+	case BLOCKMIG_ERROR_OPERATOR:
+		return 5;
+	case BLOCKMIG_ERROR_BUSY:
+		return 75;
+	case BLOCKMIG_ERROR_TRANSIENT:
+	case BLOCKMIG_ERROR_UNKNOWN:
+	case BLOCKMIG_ERROR_PERMANENT:
+	case BLOCKMIG_ERROR_NOT_FOUND:
+	case BLOCKMIG_ERROR_EXISTS:
+		break;
+	}
+	return 1;
+}
+
+static enum blockmig_error code_of_errno(int errnum)
+{
+	switch (errnum) {
+	case ENOENT:
+		return BLOCKMIG_ERROR_NOT_FOUND;
+	case EEXIST:
+		return BLOCKMIG_ERROR_EXISTS;
+	case ECONNABORTED:
+	case ECONNREFUSED:
+	case ECONNRESET:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case ENETDOWN:
+	case ENETRESET:
+	case ENETUNREACH:
+	case ENOTCONN:
+	case EPIPE:
+	case ESHUTDOWN:
+	case ETIMEDOUT:
+		return BLOCKMIG_ERROR_TRANSIENT;
+	default:
+		return BLOCKMIG_ERROR_PERMANENT;
+	}
+}
+
+void error_set_errno(GError **error, int errnum, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	g_autofree char *object = g_strdup_vprintf(format, arguments);
+	va_end(arguments);
+
+	g_set_error(error, BLOCKMIG_ERROR, (gint)code_of_errno(errnum), "%s: %s", object,
+		    g_strerror(errnum));
+}
