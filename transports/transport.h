@@ -80,7 +80,10 @@ struct transport {
 	gboolean (*describe)(struct handle *handle, struct image_info *info, GError **error);
 	/* NULL: cannot be resized. */
 	gboolean (*resize)(struct handle *handle, guint64 size_bytes, GError **error);
-	/* Bytes transferred, may be short but never 0; -1 on error.  Inside the image. */
+	/*
+	 * Bytes transferred, may be short but never 0; -1 on error.  Inside the image;
+	 * buffer, count and offset are multiples of block_bytes.
+	 */
 	gssize (*pread)(struct handle *handle, void *buffer, gsize count, guint64 offset,
 			GError **error);
 	gssize (*pwrite)(struct handle *handle, const void *buffer, gsize count, guint64 offset,
@@ -89,7 +92,10 @@ struct transport {
 	gboolean (*zero)(struct handle *handle, guint64 count, guint64 offset,
 			 gboolean *unsupported, GError **error);
 	gboolean (*flush)(struct handle *handle, GError **error);
-	/* NULL: one data extent.  Appends from @offset on; may cover less than @count. */
+	/*
+	 * NULL: one data extent.  Appends from @offset on; may cover less than @count, or
+	 * more.  @offset is a multiple of block_bytes, the list is empty.
+	 */
 	gboolean (*extents)(struct handle *handle, guint64 count, guint64 offset,
 			    struct extents *extents, GError **error);
 	/* NULL: images of this kind cannot be created or removed. */
@@ -105,13 +111,14 @@ struct transport {
 			   GError **error);
 };
 
-/* The first member of every transport's own handle. */
+/* The first member of every transport's own handle; freed, name included, by its close. */
 struct handle {
 	const struct transport *transport;
 	enum handle_mode mode;
 	guint64 size_bytes; /* set by open, kept by resize */
 	guint32 block_bytes;
-	char *name; /* url_format() of what was opened, for errors */
+	gboolean spent; /* after a TRANSIENT error; kept by the wrappers */
+	char *name;	/* url_format() of what was opened, for errors */
 };
 
 extern const struct transport transport_file, transport_nfs, transport_iscsi, transport_nbd;
@@ -124,7 +131,11 @@ AUTO_DEFINE(handle, handle_close)
 gboolean handle_describe(struct handle *handle, struct image_info *info, GError **error);
 gboolean handle_resize(struct handle *handle, guint64 size_bytes, GError **error);
 
-/* All of @count bytes or an error; 0 bytes inside the known size is an error. */
+/*
+ * All of @count bytes or an error; 0 bytes inside the known size is an error.  What is
+ * no multiple of block_bytes goes through a buffer; a write then reads the rest of its
+ * first and last block before, so no two handles may write into one block at a time.
+ */
 gboolean handle_read(struct handle *handle, void *buffer, gsize count, guint64 offset,
 		     GError **error);
 gboolean handle_write(struct handle *handle, const void *buffer, gsize count, guint64 offset,
