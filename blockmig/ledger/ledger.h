@@ -46,10 +46,10 @@ struct ledger_job {
 	char *disk;   /* target name, "vda"; "" for a bare copy */
 	char *source; /* URL or path as shown to users */
 	char *destination;
-	char *state; /* the move's own JSON document */
-	char *phase; /* the phase begun last */
-	gboolean phase_ended;
-	gboolean undoing; /* the phase is being undone */
+	char *state;	      /* the move's own JSON document */
+	char *phase;	      /* the phase begun last */
+	gboolean phase_ended; /* and its outcome was "done" */
+	gboolean undoing;     /* the phase is being undone */
 	enum job_result result;
 	char *message;		     /* the last error, "" for none */
 	gint64 created_s, updated_s; /* UNIX time */
@@ -95,7 +95,7 @@ GPtrArray *ledger_phase_list(struct ledger *ledger, gint64 job, GError **error);
  * Takes the lock @key ("job:7", "domain:UUID:vda", "image:IDENTITY") for this
  * process and @job.  BUSY, naming the holder's PID, job and age, where a living
  * process holds it; a dead holder's lock (its PID, start time or boot id is not
- * there any more) is taken over.  Taking one's own lock again succeeds.
+ * there any more) is taken over.  Taking one's own lock again for the same job succeeds.
  */
 gboolean ledger_lock(struct ledger *ledger, const char *key, gint64 job, GError **error);
 gboolean ledger_unlock_job(struct ledger *ledger, gint64 job, GError **error);
@@ -118,9 +118,10 @@ enum unit_state {
 
 struct ledger_unit {
 	guint64 index;
-	guint64 count; /* > 1 only for zeros */
+	guint64 count; /* > 1 only for zeros and claims */
 	enum unit_state state;
-	gboolean is_zero; /* digest not used */
+	gboolean is_zero;   /* digest not used */
+	guint64 data_bytes; /* of its bytes, those that a fresh destination needs written */
 	struct digest digest;
 };
 
@@ -135,10 +136,16 @@ gint64 ledger_pass_find(struct ledger *ledger, gint64 job, const char *name);
 /* One transaction: replaces the rows of these units. */
 gboolean ledger_units_put(struct ledger *ledger, gint64 pass, const struct ledger_unit *units,
 			  guint count, GError **error);
-/* Calls @visit for every row in order of index, until it returns FALSE. */
+/*
+ * Calls @visit for every row in order of index, until it returns FALSE.  The ledger is
+ * locked meanwhile: @visit must not call it, nor take long.
+ */
 typedef gboolean (*ledger_unit_visit)(const struct ledger_unit *unit, void *data);
 gboolean ledger_units_each(struct ledger *ledger, gint64 pass, ledger_unit_visit visit, void *data,
 			   GError **error);
+/* The row that covers @index (@unit->index and count are the row's); PENDING: no row. */
+gboolean ledger_unit_get(struct ledger *ledger, gint64 pass, guint64 index,
+			 struct ledger_unit *unit, GError **error);
 /* Forgets a pass's rows. */
 gboolean ledger_pass_clear(struct ledger *ledger, gint64 pass, GError **error);
 
