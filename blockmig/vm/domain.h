@@ -84,6 +84,8 @@ AUTO_DEFINE(domain, domain_free)
 struct disk *domain_disk(const struct domain *domain, const char *target);
 struct layer *disk_layer(const struct disk *disk, guint position);
 
+/* Of @type at @path (may be NULL), all else not given. */
+struct source *source_new(enum source_type type, const char *path);
 struct source *source_copy(const struct source *source);
 void source_free(struct source *source);
 AUTO_DEFINE(source, source_free)
@@ -140,7 +142,11 @@ char *xml_replace_disk_element(const char *xml, const char *target, const char *
 #define XML_METADATA_URI "https://blockmig.example/job/1"
 /* @xml without our metadata element, and without <metadata> where that leaves it empty. */
 char *xml_without_metadata(const char *xml, GError **error);
-/* The <blockmig:job> element: job id, disk, nonce, source and destination. */
+/*
+ * Our element: job id, disk, nonce, source and destination.  Written without namespace:
+ * virDomainSetMetadata adds "blockmig:" and the URI itself, and refuses an element that
+ * has them; virDomainGetMetadata takes them off again.
+ */
 char *xml_metadata(gint64 job, const char *disk, const char *nonce, const char *source,
 		   const char *destination, const char *detail);
 
