@@ -8,13 +8,13 @@ struct unit {
 };
 
 static const struct unit size_units[] = {
-    {"", 1},	  {"B", 1},    {"K", KiB},   {"KB", KiB},  {"KiB", KiB},
-    {"M", MiB},	  {"MB", MiB}, {"MiB", MiB}, {"G", GiB},   {"GB", GiB},
-    {"GiB", GiB}, {"T", TiB},  {"TB", TiB},  {"TiB", TiB}, {NULL, 0},
+	{"", 1},      {"B", 1},	   {"K", KiB},	 {"KB", KiB},  {"KiB", KiB},
+	{"M", MiB},   {"MB", MiB}, {"MiB", MiB}, {"G", GiB},   {"GB", GiB},
+	{"GiB", GiB}, {"T", TiB},  {"TB", TiB},	 {"TiB", TiB}, {NULL, 0},
 };
 
 static const struct unit time_units[] = {
-    {"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {NULL, 0},
+	{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {NULL, 0},
 };
 
 static guint64 unit_factor(const struct unit *units, const char *suffix)

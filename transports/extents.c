@@ -25,7 +25,7 @@ void extents_append(struct extents *extents, guint64 offset_bytes, guint64 lengt
 
 	if (extents->list->len > 0) {
 		struct extent *last =
-		    &g_array_index(extents->list, struct extent, extents->list->len - 1);
+			&g_array_index(extents->list, struct extent, extents->list->len - 1);
 		g_assert(last->offset_bytes + last->length_bytes == offset_bytes);
 		if (last->kind == kind) {
 			last->length_bytes += length_bytes;

@@ -15,10 +15,10 @@ static const struct scheme {
 	enum url_scheme scheme;
 	int port;
 } schemes[] = {
-    {"file://", URL_FILE, 0},
-    {"nfs://", URL_NFS, URL_NFS_PORT},
-    {"iscsi://", URL_ISCSI, URL_ISCSI_PORT},
-    {"nbd+unix://", URL_NBD, 0},
+	{"file://", URL_FILE, 0},
+	{"nfs://", URL_NFS, URL_NFS_PORT},
+	{"iscsi://", URL_ISCSI, URL_ISCSI_PORT},
+	{"nbd+unix://", URL_NBD, 0},
 };
 
 /* ---- parsing ------------------------------------------------------------------ */
@@ -30,7 +30,7 @@ static const struct scheme {
 static gboolean refuse(const char *text, GError **error, const char *reason)
 {
 	g_autofree char *shown =
-	    strchr(text, '@') ? g_strdup("the URL") : g_strndup(text, strcspn(text, "?"));
+		strchr(text, '@') ? g_strdup("the URL") : g_strndup(text, strcspn(text, "?"));
 
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_USAGE, "%s: %s", shown, reason);
 	return FALSE;
@@ -205,8 +205,8 @@ static gboolean parse_arguments(struct url *url, const char *query, const char *
 		if (value && set_argument(url, name, value))
 			continue;
 		g_autofree char *reason = g_strdup_printf(
-		    "the argument \"%s\" is unknown here, given twice, or has no valid value",
-		    strchr(text, '@') ? "..." : name);
+			"the argument \"%s\" is unknown here, given twice, or has no valid value",
+			strchr(text, '@') ? "..." : name);
 		return refuse(text, error, reason);
 	}
 	return TRUE;
