@@ -75,6 +75,7 @@ AUTO_DEFINE(move_summary, move_summary_free)
 /* What a job needs around it; borrowed. */
 struct move_context {
 	struct session *session; /* NULL for copy */
+	const char *uri;	 /* as the user gave it, for the guardian; NULL: the default */
 	struct ledger *ledger;
 	struct config *config;
 	const struct move_options *options;   /* NULL for resume and abort: the job has its own */

@@ -1,0 +1,164 @@
+#include "blockmig/move/phases.h"
+
+#include "common/error.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static gboolean state_now(struct move *move, struct domain_state *state, GError **error)
+{
+	return session_state(move->context.session, move->job->domain_uuid, state, error);
+}
+
+/* 1: ours, 0: none, -1: not known or somebody else's. */
+static int whose(struct move *move, GError **error)
+{
+	struct domain_state state;
+	g_autoptr(GError) failure = NULL;
+
+	if (!state_now(move, &state, error))
+		return -1;
+
+	g_autofree char *element = session_metadata_get(
+		move->context.session, move->job->domain_uuid, state.run != RUN_OFF, &failure);
+
+	if (failure) {
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return -1;
+	}
+	if (!element)
+		return 0;
+	if (strstr(element, move->job->nonce))
+		return 1;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
+		    "domain %s carries another job's element in its metadata: %s. Resume or abort "
+		    "that job where its ledger is",
+		    move->job->domain_name, element);
+	return -1;
+}
+
+enum standing claim_probe(struct move *move, GError **error)
+{
+	int owner = whose(move, error);
+
+	return owner == 1 ? STANDING_DONE : owner == 0 ? STANDING_NOT_DONE : STANDING_UNKNOWN;
+}
+
+gboolean claim_run(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	struct domain_state state;
+
+	if (!state_now(move, &state, error))
+		return FALSE;
+
+	g_autofree char *source = source_text(&job->source->source);
+	g_autofree char *destination = source_text(&job->destination->source);
+	g_autofree char *element =
+		xml_metadata(job->id, job->disk, job->nonce, source, destination, "");
+
+	if (!session_metadata_set(move->context.session, job->domain_uuid, element,
+				  state.run != RUN_OFF, state.persistent, error))
+		return FALSE;
+	return claim_check(move, error);
+}
+
+gboolean claim_check(struct move *move, GError **error)
+{
+	int owner = whose(move, error);
+
+	if (owner == 0)
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
+			    "domain %s lost this job's element in its metadata: somebody else "
+			    "changed the domain. Look at it, then resume or abort",
+			    move->job->domain_name);
+	return owner == 1;
+}
+
+/* Our element out of the inactive XML, and with @element the disk as it was. */
+static gboolean restore_inactive(struct move *move, const char *element, GError **error)
+{
+	struct session *session = move->context.session;
+	const char *uuid = move->job->domain_uuid;
+	g_autofree char *now = session_xml(session, uuid, TRUE, error);
+
+	if (!now)
+		return FALSE;
+
+	g_autofree char *bare = xml_without_metadata(now, error);
+
+	if (!bare)
+		return FALSE;
+
+	g_autofree char *wanted =
+		element ? xml_replace_disk_element(bare, move->job->disk, element, error)
+			: g_strdup(bare);
+
+	if (!wanted)
+		return FALSE;
+	return g_str_equal(wanted, now) || session_define(session, wanted, error);
+}
+
+static gboolean release(struct move *move, const char *element, GError **error)
+{
+	struct domain_state state;
+	int owner;
+	g_autoptr(GError) failure = NULL;
+
+	if (!state_now(move, &state, error))
+		return FALSE;
+	owner = whose(move, &failure);
+	if (owner < 0 && !error_is(failure, BLOCKMIG_ERROR_BUSY)) {
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return FALSE;
+	}
+	if (owner == 1 && state.run != RUN_OFF &&
+	    !session_metadata_set(move->context.session, move->job->domain_uuid, NULL, TRUE, FALSE,
+				  error))
+		return FALSE;
+	return !state.persistent || restore_inactive(move, element, error);
+}
+
+gboolean claim_release(struct move *move, GError **error)
+{
+	return release(move, NULL, error);
+}
+
+gboolean claim_undo(struct move *move, GError **error)
+{
+	return release(move, move->job->disk_element, error);
+}
+
+static gboolean save_file(const char *folder, const char *name, const char *text, GError **error)
+{
+	g_autofree char *path = g_build_filename(folder, name, NULL);
+
+	if (g_file_test(path, G_FILE_TEST_EXISTS))
+		return TRUE;
+	return g_file_set_contents_full(
+		path, text, -1, G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600,
+		error);
+}
+
+gboolean backup_run(struct move *move, GError **error)
+{
+	g_autofree char *number = g_strdup_printf("%" G_GINT64_FORMAT, move->job->id);
+	g_autofree char *folder =
+		g_build_filename(ledger_folder(move->context.ledger), "jobs", number, NULL);
+	AUTO(world) world = world_look(move, error);
+
+	if (!world)
+		return FALSE;
+	if (g_mkdir_with_parents(folder, 0700) != 0) {
+		error_set_errno(error, errno, "create %s", folder);
+		return FALSE;
+	}
+	if (world->state.run != RUN_OFF && !save_file(folder, "live.xml", world->xml, error))
+		return FALSE;
+
+	g_autofree char *inactive =
+		session_xml(move->context.session, move->job->domain_uuid, TRUE, error);
+
+	return inactive && save_file(folder, "inactive.xml", inactive, error);
+}

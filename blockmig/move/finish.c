@@ -1,0 +1,233 @@
+/*
+ * Behind the commit point: only forward.
+ */
+#include "blockmig/move/overlay.h"
+#include "blockmig/move/phases.h"
+#include "blockmig/move/usage.h"
+
+#include "blockmig/vm/image_tool.h"
+#include "common/error.h"
+
+enum { TRIES = 5 };
+
+static struct disk *inactive_disk(struct move *move, char **xml, struct domain **domain,
+				  GError **error)
+{
+	*xml = session_xml(move->context.session, move->job->domain_uuid, TRUE, error);
+	*domain = *xml ? domain_parse(*xml, error) : NULL;
+	return *domain ? domain_disk(*domain, move->job->disk) : NULL;
+}
+
+/* Defines the disk onto @chain in the inactive XML, where it is not there already. */
+static gboolean define_onto(struct move *move, GPtrArray *chain, gboolean terminate, GError **error)
+{
+	g_autofree char *xml = NULL;
+	AUTO(domain) domain = NULL;
+	const struct disk *disk = inactive_disk(move, &xml, &domain, error);
+
+	if (!disk)
+		return FALSE;
+	g_autofree char *wanted = xml_with_disk(xml, move->job->disk, chain, terminate, error);
+
+	if (!wanted)
+		return FALSE;
+	return g_str_equal(wanted, xml) || session_define(move->context.session, wanted, error);
+}
+
+gboolean persist_run(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	AUTO(world) world = world_look(move, error);
+
+	if (!world || !claim_check(move, error))
+		return FALSE;
+	if (!world_on_destination(world, job)) {
+		const struct layer *top = disk_layer(world->disk, 0);
+		g_autofree char *now = top ? source_text(&top->source) : g_strdup("nothing");
+
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
+			    "%s: the guest should be on %s, but it is on %s. Find out who changed "
+			    "it before you start or stop the guest",
+			    job->disk, job->destination_url, now);
+		return FALSE;
+	}
+	if (job->finished_cold)
+		return TRUE;
+	/* Merged already, where this phase is run again. */
+	if (source_equal(&disk_layer(world->disk, 0)->source, &job->destination->source))
+		return TRUE;
+
+	g_autoptr(GPtrArray) chain = job_destination_chain(job, TRUE);
+
+	return define_onto(move, chain, TRUE, error);
+}
+
+/* ---- merge ---------------------------------------------------------------------------------- */
+
+static gboolean merge_offline(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	g_autoptr(GPtrArray) chain = job_destination_chain(job, !job->finished_cold);
+
+	for (guint i = 0; i + 1 < chain->len; i++) {
+		const struct layer *layer = g_ptr_array_index(chain, i);
+
+		if (layer->source.type != SOURCE_FILE) {
+			g_autofree char *text = source_text(&layer->source);
+
+			g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
+				    "%s cannot be merged while the guest is off: start the guest, "
+				    "then blockmig resume %" G_GINT64_FORMAT,
+				    text, job->id);
+			return FALSE;
+		}
+		if (!image_tool_commit(layer->source.path, g_ptr_array_index(chain, i + 1), error))
+			return FALSE;
+	}
+	g_autoptr(GPtrArray) last = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
+
+	g_ptr_array_add(last, layer_copy(job->destination));
+	return define_onto(move, last, FALSE, error);
+}
+
+static gboolean is_merged(const struct world *world, const struct job *job)
+{
+	const struct layer *top = disk_layer(world->disk, 0);
+
+	return top && source_equal(&top->source, &job->destination->source) &&
+	       !world->disk->mirror.present &&
+	       (world->state.run != RUN_OFF || world->disk->layers->len == 1);
+}
+
+/* What landed at the destination as a layer of its own is in its base now. */
+static gboolean remove_landed(struct move *move, GError **error)
+{
+	const struct job *job = move->job;
+	AUTO(url) folder = url_parent(move->destination->url);
+
+	for (guint i = 0; i < job->overlays->len; i++) {
+		g_autoptr(GError) failure = NULL;
+
+		if (!job_overlay(job, i)->landed)
+			continue;
+		AUTO(url) landed = url_child(folder, job_overlay(job, i)->landed);
+
+		if (!image_remove(landed, move->destination->transport, &failure) &&
+		    !error_is(failure, BLOCKMIG_ERROR_NOT_FOUND)) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return FALSE;
+		}
+	}
+	return !job->destination_overlay || overlay_remove(job->destination_overlay, error);
+}
+
+gboolean merge_run(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	gboolean merged = FALSE;
+
+	for (guint tries = 0; !merged; tries++) {
+		g_autoptr(GError) failure = NULL;
+		AUTO(world) world = world_look(move, error);
+
+		if (!world)
+			return FALSE;
+		merged = is_merged(world, job);
+		if (merged)
+			break;
+		gboolean good = world->state.run == RUN_OFF
+					? merge_offline(move, &failure)
+					: mirror_commit(move, &job->destination->source, &failure);
+
+		if (!good && tries == TRIES) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return FALSE;
+		}
+	}
+	g_autoptr(GPtrArray) chain = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
+
+	g_ptr_array_add(chain, layer_copy(job->destination));
+	return define_onto(move, chain, FALSE, error) && remove_landed(move, error);
+}
+
+/* ---- retire --------------------------------------------------------------------------------- */
+
+static gboolean refuse_in_use(const struct job *job, const char *user, GError **error)
+{
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
+		    "%s is kept: %s uses it. The move itself is done", job->source_url, user);
+	return FALSE;
+}
+
+static gboolean may_delete(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	g_autoptr(GError) failure = NULL;
+	gboolean same = TRUE;
+
+	if (!place_same_image(move->source, move->destination, &same, error))
+		return FALSE;
+	if (same)
+		return refuse_in_use(job, "the destination is the same image, which", error);
+
+	g_autofree char *user = usage_find(&move->context, move->source, NULL, NULL, &failure);
+
+	if (!user && !failure)
+		user = usage_beside(move->source, &failure);
+	if (failure) {
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return FALSE;
+	}
+	return !user || refuse_in_use(job, user, error);
+}
+
+/* A LUN or device cannot be removed: it is emptied, so that it is free for another. */
+static gboolean delete_device(struct move *move, GError **error)
+{
+	AUTO(handle) handle =
+		handle_open(move->source->url, move->source->transport, HANDLE_WRITE, error);
+
+	return handle && handle_zero(handle, handle->size_bytes, 0, error) &&
+	       handle_flush(handle, error);
+}
+
+static gboolean delete_source(struct move *move, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	enum source_type type = move->job->source->source.type;
+
+	if (!may_delete(move, error))
+		return FALSE;
+	if (type == SOURCE_BLOCK || type == SOURCE_ISCSI)
+		return delete_device(move, error);
+	if (image_remove(move->source->url, move->source->transport, &failure) ||
+	    error_is(failure, BLOCKMIG_ERROR_NOT_FOUND))
+		return TRUE;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return FALSE;
+}
+
+gboolean retire_run(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	AUTO(world) world = world_look(move, error);
+
+	if (!world)
+		return FALSE;
+	for (guint i = job->overlays->len; i-- > 0;) {
+		const struct overlay *overlay = job_overlay(job, i);
+		struct source source = {
+			.type = SOURCE_FILE, .path = overlay->path, .uid = -1, .gid = -1};
+
+		if (world_chain_position(world, &source) >= 0) {
+			g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
+				    "%s is in the guest's chain still", overlay->path);
+			return FALSE;
+		}
+		if (!overlay_remove(overlay->path, error))
+			return FALSE;
+	}
+	if (job->options.delete_source && !delete_source(move, error))
+		return FALSE;
+	return claim_release(move, error);
+}

@@ -1,0 +1,206 @@
+#include "blockmig/move/overlay.h"
+#include "blockmig/move/phases.h"
+
+#include "blockmig/vm/image_tool.h"
+#include "common/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+/* How often a guest may start or stop under an undo before we let it be. */
+enum { UNDO_TRIES = 5 };
+
+/* What the host still has in its page cache must be where our URL reads it. */
+static gboolean sync_file(const struct source *source, GError **error)
+{
+	if (source->type != SOURCE_FILE && source->type != SOURCE_BLOCK)
+		return TRUE;
+	int fd = open(source->path, O_RDONLY | O_CLOEXEC);
+	gboolean good = fd >= 0 && fsync(fd) == 0;
+
+	if (!good)
+		error_set_errno(error, errno, "sync %s", source->path);
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+static char *overlay_name(const struct job *job, guint number)
+{
+	g_autofree char *image = job->overlay_beside
+					 ? g_path_get_basename(job->source->source.path)
+					 : g_strdup_printf("%s-%s", job->domain_name, job->disk);
+	g_autofree char *name = g_strdup_printf("%s.blockmig-%" G_GINT64_FORMAT "-%u.qcow2", image,
+						job->id, number);
+
+	return g_build_filename(job->overlay_folder, name, NULL);
+}
+
+/* Puts the guest that is off onto @chain by its inactive XML. */
+static gboolean define_chain(struct move *move, GPtrArray *chain, GError **error)
+{
+	g_autofree char *now =
+		session_xml(move->context.session, move->job->domain_uuid, TRUE, error);
+
+	if (!now)
+		return FALSE;
+	g_autofree char *wanted = xml_with_disk(now, move->job->disk, chain, TRUE, error);
+
+	return wanted && session_define(move->context.session, wanted, error);
+}
+
+static gboolean snapshot(struct move *move, const struct world *world, const char *path,
+			 GError **error)
+{
+	struct job *job = move->job;
+	gboolean quiesced = FALSE;
+	g_autofree char *xml = xml_snapshot(world->domain, job->disk, path);
+	gboolean quiesce = job->options.quiesce && world->state.run == RUN_RUNNING;
+
+	if (!session_snapshot(move->context.session, job->domain_uuid, xml, quiesce, &quiesced,
+			      error))
+		return FALSE;
+	if (quiesce && !quiesced)
+		move_warn(move,
+			  "%s: the guest's file systems were not quiesced: its agent did "
+			  "not answer in time; the image is crash-consistent",
+			  job->domain_name);
+	return TRUE;
+}
+
+/* A recorded overlay that the guest never got onto is no layer. */
+static gboolean drop_unused(struct move *move, const struct world *world, GError **error)
+{
+	struct overlay *last = job_active_overlay(move->job);
+	struct source source = {.type = SOURCE_FILE, .uid = -1, .gid = -1};
+
+	if (!last)
+		return TRUE;
+	source.path = last->path;
+	if (world_chain_position(world, &source) >= 0)
+		return TRUE;
+	if (!overlay_remove(last->path, error))
+		return FALSE;
+	g_ptr_array_remove_index(move->job->overlays, move->job->overlays->len - 1);
+	return TRUE;
+}
+
+gboolean freeze_again(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	AUTO(world) world = world_look(move, error);
+
+	if (!world || !claim_check(move, error) || !drop_unused(move, world, error))
+		return FALSE;
+
+	g_autoptr(GPtrArray) below = job_source_chain(job, job->overlays->len);
+	const struct layer *frozen = g_ptr_array_index(below, 0);
+	g_autofree char *path = overlay_name(job, job->overlays->len + 1);
+	g_autofree char *relative =
+		job->overlay_beside ? g_path_get_basename(frozen->source.path) : NULL;
+
+	job_add_overlay(job, path);
+	if (!move_save(move, error) || !overlay_create(move, path, frozen, relative, error))
+		return FALSE;
+	if (world->state.run == RUN_OFF) {
+		g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
+
+		if (!define_chain(move, chain, error))
+			return FALSE;
+	} else if (!snapshot(move, world, path, error)) {
+		return FALSE;
+	}
+	AUTO(world) after = world_look(move, error);
+
+	if (!after)
+		return FALSE;
+	if (!world_on_path(after, path)) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
+			    "%s: the guest is not on its overlay %s (was it started or stopped "
+			    "just now?)",
+			    job->disk, path);
+		return FALSE;
+	}
+	return sync_file(&frozen->source, error);
+}
+
+enum standing freeze_probe(struct move *move, GError **error)
+{
+	const struct overlay *first = move->job->overlays->len ? job_overlay(move->job, 0) : NULL;
+	AUTO(world) world = world_look(move, error);
+	struct source source = {.type = SOURCE_FILE, .uid = -1, .gid = -1};
+
+	if (!world)
+		return STANDING_UNKNOWN;
+	source.path = first ? first->path : NULL;
+	if (first &&
+	    (world_chain_position(world, &source) >= 0 || world_on_destination(world, move->job)))
+		return STANDING_DONE;
+	return STANDING_NOT_DONE;
+}
+
+gboolean freeze_run(struct move *move, GError **error)
+{
+	return freeze_again(move, error);
+}
+
+/* The overlays' content goes down layer by layer; each step can be done twice. */
+static gboolean commit_offline(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+
+	for (guint count = job->overlays->len; count > 0; count--) {
+		g_autoptr(GPtrArray) chain = job_source_chain(job, count);
+
+		if (!image_tool_commit(job_overlay(job, count - 1)->path,
+				       g_ptr_array_index(chain, 1), error))
+			return FALSE;
+	}
+	g_autofree char *now = session_xml(move->context.session, job->domain_uuid, TRUE, error);
+
+	if (!now)
+		return FALSE;
+	g_autofree char *wanted =
+		xml_replace_disk_element(now, job->disk, job->disk_element, error);
+
+	return wanted && session_define(move->context.session, wanted, error);
+}
+
+/* Whether the guest's chain holds none of our overlays any more. */
+static gboolean is_home(const struct world *world, const struct job *job)
+{
+	const struct layer *top = disk_layer(world->disk, 0);
+
+	return top && source_equal(&top->source, &job->source->source);
+}
+
+gboolean freeze_undo(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	gboolean home = FALSE;
+
+	for (guint tries = 0; !home && tries < UNDO_TRIES; tries++) {
+		g_autoptr(GError) failure = NULL;
+		AUTO(world) world = world_look(move, error);
+
+		if (!world || !drop_unused(move, world, error))
+			return FALSE;
+		home = is_home(world, job) && !world->disk->mirror.present;
+		if (home)
+			break;
+		gboolean good = world->state.run == RUN_OFF
+					? commit_offline(move, &failure)
+					: mirror_commit(move, &job->source->source, &failure);
+
+		if (!good && tries + 1 == UNDO_TRIES) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return FALSE;
+		}
+	}
+	/* Their names stay in the list: prepare's undo finds by them what landed. */
+	for (guint i = 0; i < job->overlays->len; i++)
+		if (!overlay_remove(job_overlay(job, i)->path, error))
+			return FALSE;
+	return TRUE;
+}

@@ -1,0 +1,313 @@
+#include "blockmig/move/job.h"
+
+#include "blockmig/copy/qcow2.h"
+#include "common/error.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+enum field_type { FIELD_TEXT, FIELD_U64, FIELD_INT, FIELD_BOOL, FIELD_LAYER };
+
+struct field {
+	const char *name;
+	enum field_type type;
+	size_t offset;
+};
+
+#define FIELD(type, member)                                                                        \
+	{                                                                                          \
+#member, type, offsetof(struct job, member)                                        \
+	}
+
+static const struct field fields[] = {
+	FIELD(FIELD_TEXT, domain_uuid),
+	FIELD(FIELD_TEXT, domain_name),
+	FIELD(FIELD_TEXT, disk),
+	FIELD(FIELD_TEXT, nonce),
+	FIELD(FIELD_TEXT, options.format),
+	FIELD(FIELD_TEXT, options.from_format),
+	FIELD(FIELD_TEXT, options.scratch),
+	FIELD(FIELD_U64, options.bwlimit),
+	FIELD(FIELD_U64, options.chunk_bytes),
+	FIELD(FIELD_INT, options.workers),
+	FIELD(FIELD_U64, options.max_downtime_ms),
+	FIELD(FIELD_U64, options.retry_for_ms),
+	FIELD(FIELD_INT, options.on_failure),
+	FIELD(FIELD_BOOL, options.verify),
+	FIELD(FIELD_BOOL, options.delete_source),
+	FIELD(FIELD_BOOL, options.overwrite),
+	FIELD(FIELD_BOOL, options.quiesce),
+	FIELD(FIELD_BOOL, options.keep_partial),
+	FIELD(FIELD_TEXT, source_url),
+	FIELD(FIELD_LAYER, source),
+	FIELD(FIELD_TEXT, source_identity),
+	FIELD(FIELD_TEXT, disk_element),
+	FIELD(FIELD_U64, virtual_bytes),
+	FIELD(FIELD_BOOL, through_qemu),
+	FIELD(FIELD_INT, shape),
+	FIELD(FIELD_U64, content_bytes),
+	FIELD(FIELD_U64, data_offset),
+	FIELD(FIELD_TEXT, destination_url),
+	FIELD(FIELD_LAYER, destination),
+	FIELD(FIELD_TEXT, destination_identity),
+	FIELD(FIELD_BOOL, destination_made),
+	FIELD(FIELD_BOOL, destination_fresh),
+	FIELD(FIELD_INT, qemu_uid),
+	FIELD(FIELD_INT, qemu_gid),
+	FIELD(FIELD_TEXT, overlay_folder),
+	FIELD(FIELD_BOOL, overlay_beside),
+	FIELD(FIELD_TEXT, destination_overlay),
+	FIELD(FIELD_INT, rounds),
+	FIELD(FIELD_INT, return_to),
+	FIELD(FIELD_BOOL, suspended),
+	FIELD(FIELD_BOOL, grafted),
+	FIELD(FIELD_BOOL, cut_over),
+	FIELD(FIELD_BOOL, finished_cold),
+	FIELD(FIELD_U64, downtime_ms),
+	FIELD(FIELD_U64, totals.bytes_total),
+	FIELD(FIELD_U64, totals.bytes_data),
+	FIELD(FIELD_U64, totals.bytes_sent),
+	FIELD(FIELD_U64, totals.bytes_resent),
+	FIELD(FIELD_U64, totals.bytes_skipped),
+	FIELD(FIELD_U64, totals.units_total),
+	FIELD(FIELD_U64, totals.units_proven),
+	FIELD(FIELD_U64, totals.mismatches),
+	FIELD(FIELD_TEXT, sha256),
+	FIELD(FIELD_TEXT, guarantee),
+};
+
+G_STATIC_ASSERT(sizeof(enum on_failure) == sizeof(int));
+G_STATIC_ASSERT(sizeof(enum job_shape) == sizeof(int));
+G_STATIC_ASSERT(sizeof(enum disk_state) == sizeof(int));
+
+static void *member(const struct job *job, const struct field *field)
+{
+	return (char *)job + field->offset;
+}
+
+static void overlay_free(void *pointer)
+{
+	struct overlay *overlay = pointer;
+
+	g_free(overlay->path);
+	g_free(overlay->landed);
+	g_free(overlay);
+}
+
+struct job *job_new(void)
+{
+	struct job *job = g_new0(struct job, 1);
+
+	move_options_init(&job->options);
+	job->overlays = g_ptr_array_new_with_free_func(overlay_free);
+	job->qemu_uid = job->qemu_gid = -1;
+	job->downtime_ms = -1;
+	return job;
+}
+
+void job_free(struct job *job)
+{
+	for (guint i = 0; i < G_N_ELEMENTS(fields); i++) {
+		void *value = member(job, &fields[i]);
+
+		if (fields[i].type == FIELD_TEXT)
+			g_free(*(char **)value);
+		else if (fields[i].type == FIELD_LAYER && *(struct layer **)value)
+			layer_free(*(struct layer **)value);
+	}
+	g_ptr_array_unref(job->overlays);
+	g_free(job);
+}
+
+static json_t *layer_to_json(const struct layer *layer)
+{
+	if (!layer)
+		return json_null();
+	g_autofree char *source = source_to_json(&layer->source);
+
+	return json_pack("{s:s, s:s?}", "source", source, "format", layer->format);
+}
+
+static json_t *field_to_json(const struct job *job, const struct field *field)
+{
+	const void *value = member(job, field);
+
+	switch (field->type) {
+	case FIELD_TEXT:
+		return *(char *const *)value ? json_string(*(char *const *)value) : json_null();
+	case FIELD_U64:
+		return json_integer((json_int_t) * (const guint64 *)value);
+	case FIELD_INT:
+		return json_integer(*(const int *)value);
+	case FIELD_BOOL:
+		return json_boolean(*(const gboolean *)value);
+	case FIELD_LAYER:
+		return layer_to_json(*(struct layer *const *)value);
+	}
+	g_assert_not_reached();
+}
+
+char *job_to_json(const struct job *job)
+{
+	json_t *root = json_object();
+	json_t *overlays = json_array();
+
+	for (guint i = 0; i < G_N_ELEMENTS(fields); i++)
+		json_object_set_new(root, fields[i].name, field_to_json(job, &fields[i]));
+	for (guint i = 0; i < job->overlays->len; i++) {
+		const struct overlay *overlay = job_overlay(job, i);
+
+		json_array_append_new(overlays,
+				      json_pack("{s:s, s:s?, s:b}", "path", overlay->path, "landed",
+						overlay->landed, "copied", overlay->copied));
+	}
+	json_object_set_new(root, "overlays", overlays);
+
+	char *text = json_dumps(root, JSON_COMPACT);
+	char *copy = g_strdup(text);
+
+	free(text);
+	json_decref(root);
+	return copy;
+}
+
+static struct layer *layer_from_json(const json_t *value, GError **error)
+{
+	AUTO(source) source =
+		source_from_json(json_string_value(json_object_get(value, "source")), error);
+
+	if (!source)
+		return NULL;
+	return layer_new(source, json_string_value(json_object_get(value, "format")));
+}
+
+static gboolean field_from_json(struct job *job, const struct field *field, const json_t *value,
+				GError **error)
+{
+	void *place = member(job, field);
+
+	if (!value || json_is_null(value))
+		return TRUE;
+	switch (field->type) {
+	case FIELD_TEXT:
+		g_free(*(char **)place);
+		*(char **)place = g_strdup(json_string_value(value));
+		break;
+	case FIELD_U64:
+		*(guint64 *)place = (guint64)json_integer_value(value);
+		break;
+	case FIELD_INT:
+		*(int *)place = (int)json_integer_value(value);
+		break;
+	case FIELD_BOOL:
+		*(gboolean *)place = json_is_true(value);
+		break;
+	case FIELD_LAYER:
+		*(struct layer **)place = layer_from_json(value, error);
+		return *(struct layer **)place != NULL;
+	}
+	return TRUE;
+}
+
+struct job *job_from_json(const char *text, GError **error)
+{
+	json_error_t problem;
+	json_t *root = json_loads(text, 0, &problem);
+	struct job *job = job_new();
+	gboolean good = json_is_object(root);
+	size_t i;
+	const json_t *item;
+
+	if (!good)
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "the ledger's document of the job cannot be read: %s", problem.text);
+	for (guint f = 0; good && f < G_N_ELEMENTS(fields); f++)
+		good = field_from_json(job, &fields[f], json_object_get(root, fields[f].name),
+				       error);
+	json_array_foreach (json_object_get(root, "overlays"), i, item) {
+		struct overlay *overlay =
+			job_add_overlay(job, json_string_value(json_object_get(item, "path")));
+
+		overlay->landed = g_strdup(json_string_value(json_object_get(item, "landed")));
+		overlay->copied = json_is_true(json_object_get(item, "copied"));
+	}
+	json_decref(root);
+	if (!good)
+		g_clear_pointer(&job, job_free);
+	return job;
+}
+
+guint64 job_destination_bytes(const struct job *job)
+{
+	return job->data_offset ? qcow2_file_bytes(job->virtual_bytes) : job->content_bytes;
+}
+
+struct overlay *job_add_overlay(struct job *job, const char *path)
+{
+	struct overlay *overlay = g_new0(struct overlay, 1);
+
+	overlay->path = g_strdup(path);
+	g_ptr_array_add(job->overlays, overlay);
+	return overlay;
+}
+
+struct overlay *job_overlay(const struct job *job, guint index)
+{
+	return g_ptr_array_index(job->overlays, index);
+}
+
+struct overlay *job_active_overlay(const struct job *job)
+{
+	return job->overlays->len ? job_overlay(job, job->overlays->len - 1) : NULL;
+}
+
+static GPtrArray *chain_new(void)
+{
+	return g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
+}
+
+static struct layer *file_layer(const char *path)
+{
+	struct source source = {.type = SOURCE_FILE, .path = (char *)path, .uid = -1, .gid = -1};
+
+	return layer_new(&source, "qcow2");
+}
+
+GPtrArray *job_source_chain(const struct job *job, guint count)
+{
+	GPtrArray *chain = chain_new();
+
+	for (guint i = count; i-- > 0;)
+		g_ptr_array_add(chain, file_layer(job_overlay(job, i)->path));
+	g_ptr_array_add(chain, layer_copy(job->source));
+	return chain;
+}
+
+/* Where a round's file lies: beside the destination's first layer. */
+static struct layer *landed_layer(const struct job *job, const char *name)
+{
+	struct layer *layer = layer_copy(job->destination);
+	g_autofree char *folder = g_path_get_dirname(job->destination->source.path);
+
+	g_free(layer->source.path);
+	layer->source.path = g_build_filename(folder, name, NULL);
+	g_free(layer->format);
+	layer->format = g_strdup("qcow2");
+	return layer;
+}
+
+GPtrArray *job_destination_chain(const struct job *job, gboolean overlay)
+{
+	GPtrArray *chain = chain_new();
+
+	if (overlay && job->destination_overlay)
+		g_ptr_array_add(chain, file_layer(job->destination_overlay));
+	for (guint i = job->overlays->len; i-- > 0;) {
+		const struct overlay *round = job_overlay(job, i);
+
+		if (round->landed && round->copied)
+			g_ptr_array_add(chain, landed_layer(job, round->landed));
+	}
+	g_ptr_array_add(chain, layer_copy(job->destination));
+	return chain;
+}

@@ -1,0 +1,129 @@
+/*
+ * A job from the inside: what has to survive our death, and what the phases share.
+ *
+ * struct job is written to the ledger as one JSON document *before* each step that it
+ * announces (an overlay's name before the overlay is made).  After a crash it says what
+ * may be there; the phases' probes look at what is.
+ */
+#ifndef MOVE_JOB_H
+#define MOVE_JOB_H
+
+#include "blockmig/move/move.h"
+
+#include <glib.h>
+
+/* How the content below the last overlay gets to the destination. */
+enum job_shape {
+	SHAPE_APPLY,  /* the guest's view is copied into one image; rounds are written into it */
+	SHAPE_APPEND, /* the layer's file is copied as it is; each round becomes a layer above it */
+};
+
+enum disk_state { DISK_OFF, DISK_PAUSED, DISK_RUNNING };
+
+/* An overlay of ours on the source's side, oldest first in job->overlays. */
+struct overlay {
+	char *path;
+	char *landed;	 /* append: its name at the destination, once the round was copied */
+	gboolean copied; /* its round is at the destination, proven */
+};
+
+struct job {
+	gint64 id;
+	char *domain_uuid, *domain_name, *disk;
+	struct move_options options;
+	char *nonce;
+
+	char *source_url;     /* ours */
+	struct layer *source; /* the guest's: the layer that is frozen first */
+	char *source_identity;
+	char *disk_element; /* the inactive XML's <disk>, as it was before us */
+	guint64 virtual_bytes;
+	gboolean through_qemu; /* the source is read through qemu-nbd */
+
+	enum job_shape shape;
+	guint64 content_bytes; /* of the first pass */
+	guint64 data_offset;   /* where the content lies in the destination */
+	char *destination_url;
+	struct layer *destination;
+	char *destination_identity;
+	gboolean destination_made; /* a file that we created */
+	gboolean destination_fresh;
+
+	int qemu_uid, qemu_gid;
+	char *overlay_folder;
+	gboolean overlay_beside;   /* in the layer's own folder */
+	GPtrArray *overlays;	   /* of struct overlay * */
+	char *destination_overlay; /* where the mirror writes */
+
+	guint rounds;
+	enum disk_state return_to; /* the state before the cutover's suspend */
+	gboolean suspended;	   /* set before the suspend, cleared after the resume */
+	gboolean grafted;	   /* put-back: the source's overlay lies over the bad chain */
+	gboolean cut_over;	   /* the commit point is behind us */
+	gboolean finished_cold;	   /* the cutover was done with the guest off */
+	gint64 downtime_ms;
+
+	struct copy_totals totals;
+	char *sha256;
+	char *guarantee;
+};
+
+struct job *job_new(void);
+void job_free(struct job *job);
+AUTO_DEFINE(job, job_free)
+char *job_to_json(const struct job *job);
+struct job *job_from_json(const char *text, GError **error);
+
+/* The size that the destination has, or must at least have. */
+guint64 job_destination_bytes(const struct job *job);
+
+struct overlay *job_add_overlay(struct job *job, const char *path);
+struct overlay *job_overlay(const struct job *job, guint index);
+/* The one that the guest writes to; NULL before the freeze. */
+struct overlay *job_active_overlay(const struct job *job);
+
+/* Chains as GPtrArray of struct layer *, active one first. */
+/* Overlays number @count - 1 down to 0, then the frozen layer. */
+GPtrArray *job_source_chain(const struct job *job, guint count);
+/* The destination's layers; with its overlay on top where @overlay. */
+GPtrArray *job_destination_chain(const struct job *job, gboolean overlay);
+
+/* A running job. */
+struct move {
+	struct move_context context;
+	struct job *job;
+	struct place *source, *destination; /* both addresses of both images */
+	struct throttle *throttle;
+	struct move_summary *summary;
+	guint64 begun_us;
+	GError *putback; /* why the cutover went back, where it did */
+};
+
+struct move *move_new(const struct move_context *context, struct job *job, GError **error);
+void move_free(struct move *move);
+AUTO_DEFINE(move, move_free)
+
+/* The job's document into the ledger. */
+gboolean move_save(struct move *move, GError **error);
+void move_warn(struct move *move, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/*
+ * The world as it is now: the domain's state and its live or, when off, inactive XML.
+ */
+struct world {
+	struct domain_state state;
+	struct domain *domain;
+	struct disk *disk; /* in domain */
+	char *xml;	   /* the text of domain */
+};
+struct world *world_look(struct move *move, GError **error);
+void world_free(struct world *world);
+AUTO_DEFINE(world, world_free)
+/* Whether the guest's active layer is the file @path. */
+gboolean world_on_path(const struct world *world, const char *path);
+/* The position in the guest's chain of @source; -1: not in it. */
+int world_chain_position(const struct world *world, const struct source *source);
+/* Whether the guest's chain names the destination or its overlay on top. */
+gboolean world_on_destination(const struct world *world, const struct job *job);
+
+#endif

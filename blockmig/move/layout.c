@@ -1,0 +1,69 @@
+#include "blockmig/move/layout.h"
+
+#include "blockmig/copy/qcow2.h"
+#include "blockmig/move/passes.h"
+#include "common/error.h"
+
+/* Which chunks hold data, as the ledger's passes say. */
+struct map {
+	guint64 chunk_bytes;
+	guint64 chunks;
+	guint8 *data; /* a byte a chunk */
+};
+
+static gboolean mark_chunk(const struct ledger_unit *unit, void *data)
+{
+	struct map *map = data;
+
+	for (guint64 i = unit->index; i < unit->index + unit->count && i < map->chunks; i++)
+		map->data[i] = !unit->is_zero;
+	return TRUE;
+}
+
+static struct extents *map_extents(const struct map *map, guint64 virtual_bytes)
+{
+	struct extents *extents = extents_new();
+
+	for (guint64 i = 0; i < map->chunks; i++) {
+		guint64 offset = i * map->chunk_bytes;
+
+		extents_append(extents, offset, MIN(map->chunk_bytes, virtual_bytes - offset),
+			       map->data[i] ? EXTENT_DATA : EXTENT_ZERO);
+	}
+	return extents;
+}
+
+static gboolean write_layout(struct move *move, const struct extents *allocated, GError **error)
+{
+	const struct place *place = move->destination;
+	guint64 bytes = move->job->virtual_bytes;
+	AUTO(handle) writer = handle_open(place->url, place->transport, HANDLE_WRITE, error);
+
+	if (!writer || !qcow2_finish(writer, bytes, allocated, error))
+		return FALSE;
+	AUTO(handle) reader = handle_open(place->url, place->transport, HANDLE_READ, error);
+
+	return reader && qcow2_prove(reader, bytes, allocated, error);
+}
+
+gboolean layout_finish(struct move *move, GError **error)
+{
+	const struct job *job = move->job;
+	struct map map = {.chunk_bytes = job->options.chunk_bytes};
+
+	if (!job->data_offset)
+		return TRUE;
+	map.chunks = copy_units(job->virtual_bytes, map.chunk_bytes);
+	map.data = g_malloc0(map.chunks);
+
+	gint64 pass = ledger_pass_find(move->context.ledger, job->id, PASS_BASE);
+	gboolean good = ledger_units_each(move->context.ledger, pass, mark_chunk, &map, error);
+
+	if (good) {
+		AUTO(extents) allocated = map_extents(&map, job->virtual_bytes);
+
+		good = write_layout(move, allocated, error);
+	}
+	g_free(map.data);
+	return good;
+}

@@ -1,0 +1,15 @@
+/*
+ * The destination's own qcow2 metadata, where the content was copied into a qcow2 layout.
+ */
+#ifndef MOVE_LAYOUT_H
+#define MOVE_LAYOUT_H
+
+#include "blockmig/move/job.h"
+
+/*
+ * Writes and proves the metadata for what all passes so far put there; nothing for an
+ * image without one.  The image is whole for QEMU afterwards.
+ */
+gboolean layout_finish(struct move *move, GError **error);
+
+#endif

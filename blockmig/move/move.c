@@ -1,0 +1,134 @@
+#include "blockmig/move/job.h"
+
+#include "common/error.h"
+
+void move_options_init(struct move_options *options)
+{
+	*options = (struct move_options){
+		.format = g_strdup("keep"),
+		.chunk_bytes = COPY_UNIT_DEFAULT,
+		.max_downtime_ms = 500,
+		.retry_for_ms = 10 * 60 * 1000,
+		.on_failure = ON_FAILURE_HOLD,
+		.verify = TRUE,
+	};
+}
+
+void move_options_clear(struct move_options *options)
+{
+	g_clear_pointer(&options->format, g_free);
+	g_clear_pointer(&options->from_format, g_free);
+	g_clear_pointer(&options->scratch, g_free);
+}
+
+static struct place *place_from_text(struct config *config, const char *text, GError **error)
+{
+	AUTO(url) url = url_parse(text, error);
+
+	return url ? place_of_url(config, url, error) : NULL;
+}
+
+struct move *move_new(const struct move_context *context, struct job *job, GError **error)
+{
+	struct move *move = g_new0(struct move, 1);
+
+	move->context = *context;
+	move->job = job;
+	move->begun_us = (guint64)g_get_monotonic_time();
+	move->throttle = throttle_new(job->options.bwlimit);
+	move->source = place_from_text(context->config, job->source_url, error);
+	if (move->source)
+		move->destination = place_from_text(context->config, job->destination_url, error);
+	if (!move->destination) {
+		move->job = NULL;
+		move_free(move);
+		return NULL;
+	}
+	return move;
+}
+
+void move_free(struct move *move)
+{
+	g_clear_pointer(&move->job, job_free);
+	g_clear_pointer(&move->source, place_free);
+	g_clear_pointer(&move->destination, place_free);
+	g_clear_pointer(&move->throttle, throttle_free);
+	g_clear_error(&move->putback);
+	g_free(move);
+}
+
+gboolean move_save(struct move *move, GError **error)
+{
+	g_autofree char *text = job_to_json(move->job);
+
+	return ledger_job_save(move->context.ledger, move->job->id, text, error);
+}
+
+void move_warn(struct move *move, const char *format, ...)
+{
+	const struct move_reporter *reporter = move->context.reporter;
+	va_list arguments;
+
+	if (!reporter || !reporter->warning)
+		return;
+	va_start(arguments, format);
+	g_autofree char *text = g_strdup_vprintf(format, arguments);
+	va_end(arguments);
+	reporter->warning(move->job->id, text, reporter->data);
+}
+
+struct world *world_look(struct move *move, GError **error)
+{
+	const char *uuid = move->job->domain_uuid;
+	AUTO(world) world = g_new0(struct world, 1);
+
+	if (!session_state(move->context.session, uuid, &world->state, error))
+		return NULL;
+	world->xml = session_xml(move->context.session, uuid, world->state.run == RUN_OFF, error);
+	if (!world->xml)
+		return NULL;
+	world->domain = domain_parse(world->xml, error);
+	if (!world->domain)
+		return NULL;
+	world->disk = domain_disk(world->domain, move->job->disk);
+	if (!world->disk) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "domain %s has no disk %s any more: attach it again, or abort job "
+			    "%" G_GINT64_FORMAT,
+			    move->job->domain_name, move->job->disk, move->job->id);
+		return NULL;
+	}
+	return g_steal_pointer(&world);
+}
+
+void world_free(struct world *world)
+{
+	g_clear_pointer(&world->domain, domain_free);
+	g_free(world->xml);
+	g_free(world);
+}
+
+gboolean world_on_path(const struct world *world, const char *path)
+{
+	const struct layer *top = disk_layer(world->disk, 0);
+
+	return top && top->source.type == SOURCE_FILE && g_str_equal(top->source.path, path);
+}
+
+int world_chain_position(const struct world *world, const struct source *source)
+{
+	for (guint i = 0; i < world->disk->layers->len; i++)
+		if (source_equal(&disk_layer(world->disk, i)->source, source))
+			return (int)i;
+	return -1;
+}
+
+gboolean world_on_destination(const struct world *world, const struct job *job)
+{
+	const struct layer *top = disk_layer(world->disk, 0);
+
+	if (!top)
+		return FALSE;
+	return source_equal(&top->source, &job->destination->source) ||
+	       (job->destination_overlay && world_on_path(world, job->destination_overlay));
+}

@@ -1,0 +1,161 @@
+#include "blockmig/move/overlay.h"
+
+#include "blockmig/vm/image_tool.h"
+#include "common/error.h"
+#include "common/units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* The least that must be free beside what is known to be needed. */
+static const guint64 margin_bytes = 64 * MiB;
+
+/* How long a commit back may take, at the rate at which the overlays grew. */
+static const guint64 commit_seconds = 30;
+
+char *overlay_scratch(const struct move_context *context, const struct move_options *options,
+		      GError **error)
+{
+	const char *path = options && options->scratch ? options->scratch
+			   : context->config->scratch  ? context->config->scratch
+						       : OVERLAY_DEFAULT_SCRATCH;
+
+	if (g_mkdir_with_parents(path, 0711) != 0) {
+		error_set_errno(error, errno, "scratch folder %s", path);
+		return NULL;
+	}
+	return g_strdup(path);
+}
+
+static guint64 free_bytes(const char *folder)
+{
+	struct statvfs fs;
+
+	return statvfs(folder, &fs) == 0 ? (guint64)fs.f_bavail * fs.f_frsize : 0;
+}
+
+gboolean overlay_place(struct job *job, const char *scratch, guint64 layer_allocated,
+		       GError **error)
+{
+	/* A tenth of what is there to be copied will be written meanwhile, at least. */
+	guint64 overlays = MIN(layer_allocated / 10, job->virtual_bytes) + margin_bytes;
+	gboolean is_file = job->source->source.type == SOURCE_FILE;
+	g_autofree char *beside = is_file ? g_path_get_dirname(job->source->source.path) : NULL;
+
+	g_clear_pointer(&job->overlay_folder, g_free);
+	job->overlay_beside = beside && free_bytes(beside) >= 2 * overlays;
+	if (!job->overlay_beside && beside && free_bytes(beside) < overlays) {
+		g_autofree char *need = units_format_size(overlays);
+		g_autofree char *have = units_format_size(free_bytes(beside));
+
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "too little room in %s to take the guest's writes back if the move "
+			    "fails: %s needed, %s free. Free some, or shut the guest off",
+			    beside, need, have);
+		return FALSE;
+	}
+	job->overlay_folder = g_strdup(job->overlay_beside ? beside : scratch);
+	if (free_bytes(scratch) < overlays) {
+		g_autofree char *need = units_format_size(overlays);
+		g_autofree char *have = units_format_size(free_bytes(scratch));
+
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "too little room for overlays in %s: %s needed, %s free. Name "
+			    "another folder with --scratch",
+			    scratch, need, have);
+		return FALSE;
+	}
+	return TRUE;
+}
+
+gboolean overlay_create(const struct move *move, const char *path, const struct layer *backing,
+			const char *backing_name, GError **error)
+{
+	if (unlink(path) != 0 && errno != ENOENT) {
+		error_set_errno(error, errno, "remove %s", path);
+		return FALSE;
+	}
+	return image_tool_create_overlay(path, &backing->source, backing_name, backing->format,
+					 move->job->virtual_bytes, move->job->qemu_uid,
+					 move->job->qemu_gid, error);
+}
+
+guint64 overlay_allocated(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? (guint64)st.st_blocks * 512 : 0;
+}
+
+/* Overlays grow in the overlay folder, and again in the base when they are committed. */
+gboolean overlay_watch(void *data, GError **error)
+{
+	struct move *move = data;
+	const struct job *job = move->job;
+	guint64 held = 0;
+	double seconds = MAX(1.0, (double)(g_get_monotonic_time() - (gint64)move->begun_us) / 1e6);
+
+	if (!job->overlays->len)
+		return TRUE;
+	for (guint i = 0; i < job->overlays->len; i++)
+		held += overlay_allocated(job_overlay(job, i)->path);
+
+	guint64 growth = (guint64)((double)held / seconds) * commit_seconds;
+	g_autofree char *base = job->source->source.type == SOURCE_FILE
+					? g_path_get_dirname(job->source->source.path)
+					: NULL;
+	guint64 overlay_needs = growth + margin_bytes / 4;
+
+	if (base && free_bytes(base) < held + overlay_needs) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "low water in %s: its free space is just enough to take back what the "
+			    "guest wrote meanwhile",
+			    base);
+		return FALSE;
+	}
+	if (free_bytes(job->overlay_folder) < overlay_needs) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "low water in %s: the guest's overlay would soon fill it",
+			    job->overlay_folder);
+		return FALSE;
+	}
+	return TRUE;
+}
+
+gboolean overlay_reachable(const char *folder, int uid, int gid, char **blocker)
+{
+	g_autofree char *path = g_strdup(folder);
+
+	for (;;) {
+		struct stat st;
+
+		if (stat(path, &st) != 0)
+			break;
+		mode_t bit = (int)st.st_uid == uid   ? S_IXUSR
+			     : (int)st.st_gid == gid ? S_IXGRP
+						     : S_IXOTH;
+		if (uid != 0 && !(st.st_mode & bit))
+			break;
+		if (g_str_equal(path, "/"))
+			return TRUE;
+
+		char *parent = g_path_get_dirname(path);
+
+		g_free(path);
+		path = parent;
+	}
+	*blocker = g_steal_pointer(&path);
+	return FALSE;
+}
+
+gboolean overlay_remove(const char *path, GError **error)
+{
+	if (unlink(path) == 0 || errno == ENOENT)
+		return TRUE;
+	error_set_errno(error, errno, "remove %s", path);
+	return FALSE;
+}

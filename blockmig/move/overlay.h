@@ -1,0 +1,41 @@
+/*
+ * Overlays: where they lie, and whether there is room for them and for their way back.
+ */
+#ifndef MOVE_OVERLAY_H
+#define MOVE_OVERLAY_H
+
+#include "blockmig/move/job.h"
+
+/* Where the configuration names no scratch: QEMU's user must be able to reach it. */
+#define OVERLAY_DEFAULT_SCRATCH "/var/lib/libvirt/blockmig"
+
+/* The scratch folder, made (0711) where it is missing. */
+char *overlay_scratch(const struct move_context *context, const struct move_options *options,
+		      GError **error);
+
+/*
+ * Chooses job->overlay_folder: the layer's own folder where it is a file and there is room,
+ * else @scratch.  PERMANENT where neither has room for overlays and their commit back.
+ */
+gboolean overlay_place(struct job *job, const char *scratch, guint64 layer_allocated,
+		       GError **error);
+
+/* Makes an empty overlay for QEMU; a file left by a dead run is made anew. */
+gboolean overlay_create(const struct move *move, const char *path, const struct layer *backing,
+			const char *backing_name, GError **error);
+
+/* Allocated bytes of a file; 0 where it is not there. */
+guint64 overlay_allocated(const char *path);
+
+/*
+ * Whether there is still room to commit our overlays back; PERMANENT at the low-water
+ * mark.  A copy_spec.watch.
+ */
+gboolean overlay_watch(void *move, GError **error);
+
+/* Whether @uid can reach the folder; *blocker is the folder that bars the way. */
+gboolean overlay_reachable(const char *folder, int uid, int gid, char **blocker);
+
+gboolean overlay_remove(const char *path, GError **error);
+
+#endif

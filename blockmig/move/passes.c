@@ -1,0 +1,86 @@
+#include "blockmig/move/passes.h"
+
+#include "blockmig/move/overlay.h"
+#include "common/units.h"
+
+struct told {
+	struct move *move;
+	const struct pass *pass;
+};
+
+static void progress(const struct copy_progress *now, void *data)
+{
+	const struct told *told = data;
+	const struct move_reporter *reporter = told->move->context.reporter;
+
+	if (reporter && reporter->progress)
+		reporter->progress(told->move->job->id, told->pass->round ? "rounds" : "seed",
+				   told->pass->round, now, reporter->data);
+}
+
+static void add_totals(struct copy_totals *sum, const struct copy_totals *run)
+{
+	sum->bytes_total += run->bytes_total;
+	sum->bytes_data += run->bytes_data;
+	sum->bytes_sent += run->bytes_sent;
+	sum->bytes_resent += run->bytes_resent;
+	sum->bytes_skipped += run->bytes_skipped;
+	sum->units_total += run->units_total;
+	sum->units_proven += run->units_proven;
+	sum->mismatches += run->mismatches;
+}
+
+gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
+{
+	struct job *job = move->job;
+	struct told told = {move, pass};
+	struct copy_end source = {pass->source, pass->source_config, pass->source_offset, ""};
+	struct copy_end destination = {pass->destination, move->destination->transport,
+				       pass->destination_offset, ""};
+	struct copy_spec spec = {
+		.ledger = move->context.ledger,
+		.source = &source,
+		.destination = &destination,
+		.content_bytes = pass->content_bytes,
+		.unit_bytes = job->options.chunk_bytes,
+		.ranges = pass->ranges,
+		.range_count = pass->range_count,
+		.fresh = pass->fresh,
+		.rehash = pass->rehash,
+		.prove = job->options.verify,
+		.workers = job->options.workers,
+		.retry_for_ms = job->options.retry_for_ms,
+		.throttle = move->throttle,
+		.progress = progress,
+		.progress_data = &told,
+		.watch = overlay_watch,
+		.watch_data = move,
+	};
+	guint64 units =
+		pass->ranges ? pass->range_count : copy_units(pass->content_bytes, spec.unit_bytes);
+	struct copy_totals totals = {0};
+
+	if (pass->source_identity)
+		g_strlcpy(source.identity, pass->source_identity, sizeof source.identity);
+	if (!ledger_pass_open(move->context.ledger, job->id, pass->name, spec.unit_bytes, units,
+			      &spec.pass, error))
+		return FALSE;
+	gboolean good = copy_run(&spec, &totals, error);
+
+	add_totals(&job->totals, &totals);
+	return good;
+}
+
+gboolean pass_root(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	gint64 pass = ledger_pass_find(move->context.ledger, job->id, PASS_BASE);
+	struct digest root;
+
+	if (!copy_root(move->context.ledger, pass, job->content_bytes, job->options.chunk_bytes,
+		       &root, error))
+		return FALSE;
+	g_free(job->sha256);
+	job->sha256 = digest_hex(&root);
+	return TRUE;
+}

@@ -1,0 +1,67 @@
+/*
+ * The bodies of the seeded method's phases, one file each; the table is in seeded.c.
+ * Every one keeps the contract of runner.h.
+ */
+#ifndef MOVE_PHASES_H
+#define MOVE_PHASES_H
+
+#include "blockmig/move/runner.h"
+
+/* claim.c: our element in the domain's metadata; locks are taken by the caller. */
+enum standing claim_probe(struct move *move, GError **error);
+gboolean claim_run(struct move *move, GError **error);
+gboolean claim_undo(struct move *move, GError **error);
+/* The element is still ours: asked before each phase that destroys or switches. */
+gboolean claim_check(struct move *move, GError **error);
+/* Takes our element out of the inactive XML and, where the guest runs, the live one. */
+gboolean claim_release(struct move *move, GError **error);
+
+gboolean backup_run(struct move *move, GError **error);
+
+/* prepare.c */
+gboolean prepare_run(struct move *move, GError **error);
+gboolean prepare_undo(struct move *move, GError **error);
+
+/* freeze.c */
+enum standing freeze_probe(struct move *move, GError **error);
+gboolean freeze_run(struct move *move, GError **error);
+gboolean freeze_undo(struct move *move, GError **error);
+/* Puts the guest onto a new overlay of ours. */
+gboolean freeze_again(struct move *move, GError **error);
+
+/* seed.c */
+gboolean seed_run(struct move *move, GError **error);
+
+/* rounds.c */
+gboolean rounds_run(struct move *move, GError **error);
+/*
+ * Copies overlay number @index, which nobody writes to, to the destination, proven.
+ */
+gboolean rounds_copy(struct move *move, guint index, GError **error);
+/* After the cutover: every chunk that a round touched is compared and hashed as a whole. */
+gboolean attest_run(struct move *move, GError **error);
+
+/* mirror.c */
+enum standing mirror_probe(struct move *move, GError **error);
+gboolean mirror_run(struct move *move, GError **error);
+gboolean mirror_undo(struct move *move, GError **error);
+/* Mirrors the active layer onto the overlay @path over @below; waits until it is ready. */
+gboolean mirror_onto(struct move *move, GPtrArray *chain, GError **error);
+/* An active commit of everything above @base into it; waits for its pivot. */
+gboolean mirror_commit(struct move *move, const struct source *base, GError **error);
+
+/* cutover.c */
+gboolean cutover_run(struct move *move, GError **error);
+gboolean cutover_undo(struct move *move, GError **error);
+
+/* putback.c: the guest is suspended on a destination that is wrong or gone. */
+gboolean putback_graft(struct move *move, GError **error);
+gboolean putback_bring_home(struct move *move, GError **error);
+gboolean putback_restore(struct move *move, GError **error);
+
+/* finish.c */
+gboolean persist_run(struct move *move, GError **error);
+gboolean merge_run(struct move *move, GError **error);
+gboolean retire_run(struct move *move, GError **error);
+
+#endif

@@ -1,0 +1,225 @@
+#include "blockmig/move/phases.h"
+
+#include "blockmig/vm/image_tool.h"
+#include "common/error.h"
+#include "common/units.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NONCE_BYTES = 512, TOOL_DEADLINE_MS = 60 * 1000 };
+
+/* More than what a nonce and a header take: somebody else's data. */
+static const guint64 used_bytes = 1 * MiB;
+
+static gboolean make_file(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	struct image_create create = {
+		.size_bytes = job_destination_bytes(job),
+		.mode = 0600,
+		.uid = job->qemu_uid,
+		.gid = job->qemu_gid,
+	};
+	g_autoptr(GError) failure = NULL;
+
+	if (job->destination_identity)
+		return TRUE;
+	if (image_create(move->destination->url, move->destination->transport, &create, &failure))
+		return TRUE;
+	/* Made by an earlier run of this job, which died before it could say so? */
+	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
+					  HANDLE_READ, NULL);
+	struct image_info info;
+
+	if (error_is(failure, BLOCKMIG_ERROR_EXISTS) && handle &&
+	    handle_describe(handle, &info, NULL) && info.allocated_bytes <= used_bytes &&
+	    info.size_bytes == create.size_bytes)
+		return TRUE;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return FALSE;
+}
+
+/* A LUN or device of which every block is known to be thin reads as zeros. */
+static gboolean is_blank(struct handle *handle, const struct image_info *info, gboolean *blank,
+			 GError **error)
+{
+	*blank = FALSE;
+	if (!info->extents_trusted)
+		return TRUE;
+	AUTO(extents) extents = handle_extents(handle, info->size_bytes, 0, error);
+
+	if (!extents)
+		return FALSE;
+	*blank = extents_bytes(extents, EXTENT_DATA) == 0;
+	return TRUE;
+}
+
+/* The bytes that `qemu-io read -v` prints, as text: "00000000:  9f 0a …  ....". */
+static gboolean dump_matches(const char *dump, const guint8 *nonce)
+{
+	g_auto(GStrv) lines = g_strsplit(dump, "\n", -1);
+	guint matched = 0;
+
+	for (guint i = 0; lines[i]; i++) {
+		unsigned int address;
+		int used = 0;
+
+		if (sscanf(lines[i], "%x: %n", &address, &used) != 1 || used == 0)
+			continue;
+		for (const char *at = lines[i] + used; matched < NONCE_BYTES;) {
+			unsigned int byte;
+			int length = 0;
+
+			if (sscanf(at, "%2x%n", &byte, &length) != 1 || length != 2)
+				break;
+			if (address >= NONCE_BYTES || byte != nonce[matched])
+				return FALSE;
+			matched++;
+			at += length;
+			if (matched % 16 == 0)
+				break;
+			while (*at == ' ')
+				at++;
+		}
+	}
+	return matched == NONCE_BYTES;
+}
+
+/* Reads the first block as QEMU will: its address, its user. */
+static gboolean read_as_qemu(struct move *move, char **dump, GError **error)
+{
+	const struct job *job = move->job;
+	g_autofree char *name = source_qemu_name(&job->destination->source, error);
+
+	if (!name)
+		return FALSE;
+
+	g_autofree char *uid = g_strdup_printf("--reuid=%d", job->qemu_uid);
+	g_autofree char *gid = g_strdup_printf("--regid=%d", job->qemu_gid);
+	const char *plain[] = {"qemu-io", "-r", "-f", "raw", "-c", "read -v 0 512", name, NULL};
+	const char *other[] = {"setpriv", uid,	"--clear-groups", gid,	"qemu-io", "-r", "-f",
+			       "raw",	  "-c", "read -v 0 512",  name, NULL};
+	gboolean as_other = geteuid() == 0 && job->qemu_uid > 0;
+
+	return tool_run(as_other ? other : plain, TOOL_DEADLINE_MS, dump, error);
+}
+
+/*
+ * A nonce written through our address is read through QEMU's: both mean one image, and
+ * QEMU may open it.
+ */
+static gboolean prove_same_place(struct move *move, struct handle *handle, GError **error)
+{
+	const struct source *source = &move->job->destination->source;
+	void *block = transport_buffer_new(TRANSPORT_ALIGN);
+	guint8 nonce[NONCE_BYTES];
+	g_autofree char *dump = NULL;
+
+	if (source->type == SOURCE_ISCSI && source->auth_user) {
+		transport_buffer_free(block);
+		move_warn(move, "the guest's own address of the destination was not tried: it "
+				"needs a secret that only libvirt has");
+		return TRUE;
+	}
+	for (guint i = 0; i < NONCE_BYTES; i++)
+		nonce[i] = (guint8)g_random_int_range(0, 256);
+	memcpy(block, nonce, NONCE_BYTES);
+	gboolean good = handle_write(handle, block, TRANSPORT_ALIGN, 0, error) &&
+			handle_flush(handle, error) && read_as_qemu(move, &dump, error);
+	gboolean same = good && dump_matches(dump, nonce);
+
+	transport_buffer_free(block);
+	if (good && !same) {
+		g_autofree char *theirs = source_text(source);
+
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "%s and %s are not the same place: what was written to the first "
+			    "does not show in the second. Check path= and url= of the datastore",
+			    move->job->destination_url, theirs);
+	}
+	/* Zeros again, whatever happened, so that the image is as fresh as it was. */
+	return handle_zero(handle, TRANSPORT_ALIGN, 0, same ? error : NULL) &&
+	       handle_flush(handle, same ? error : NULL) && same;
+}
+
+gboolean prepare_run(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	struct image_info info;
+
+	if (job->destination_identity)
+		return TRUE;
+	if (job->destination_made && !make_file(move, error))
+		return FALSE;
+
+	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
+					  HANDLE_WRITE, error);
+
+	if (!handle || !handle_describe(handle, &info, error))
+		return FALSE;
+	if (info.size_bytes < job_destination_bytes(job)) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "%s has %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " are needed",
+			    job->destination_url, info.size_bytes, job_destination_bytes(job));
+		return FALSE;
+	}
+	job->destination_fresh = job->destination_made;
+	if (!job->destination_made && !is_blank(handle, &info, &job->destination_fresh, error))
+		return FALSE;
+	if (move->context.session && !prove_same_place(move, handle, error))
+		return FALSE;
+	job->destination_identity = g_strdup(info.identity);
+	return move_save(move, error);
+}
+
+static gboolean is_gone(struct move *move, GError **failure)
+{
+	if (error_is(*failure, BLOCKMIG_ERROR_NOT_FOUND)) {
+		g_clear_error(failure);
+		return TRUE;
+	}
+	move_warn(move, "%s is left behind: %s", move->job->destination_url, (*failure)->message);
+	g_clear_error(failure);
+	return TRUE;
+}
+
+/* What a dead peer does not let us remove is no reason to keep the guest waiting. */
+gboolean prepare_undo(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	g_autoptr(GError) failure = NULL;
+
+	(void)error;
+	if (job->options.keep_partial)
+		return TRUE;
+	for (guint i = 0; i < job->overlays->len; i++) {
+		const struct overlay *overlay = job_overlay(job, i);
+
+		if (!overlay->landed)
+			continue;
+		AUTO(url) folder = url_parent(move->destination->url);
+		AUTO(url) landed = url_child(folder, overlay->landed);
+
+		if (!image_remove(landed, move->destination->transport, &failure))
+			is_gone(move, &failure);
+	}
+	if (job->destination_made) {
+		if (!image_remove(move->destination->url, move->destination->transport, &failure))
+			is_gone(move, &failure);
+		return TRUE;
+	}
+	AUTO(handle) handle =
+		job->destination_identity && job->destination_fresh
+			? handle_open(move->destination->url, move->destination->transport,
+				      HANDLE_WRITE, &failure)
+			: NULL;
+
+	if (handle && !(handle_zero(handle, handle->size_bytes, 0, &failure) &&
+			handle_flush(handle, &failure)))
+		is_gone(move, &failure);
+	else if (failure)
+		is_gone(move, &failure);
+	return TRUE;
+}

@@ -1,0 +1,194 @@
+#include "blockmig/move/runner.h"
+
+#include "common/error.h"
+#include "common/stop.h"
+
+static guint phase_number(const struct phase *phases, const char *name)
+{
+	for (guint i = 0; phases[i].name; i++)
+		if (g_str_equal(phases[i].name, name))
+			return i;
+	return 0;
+}
+
+static void tell(struct move *move, const char *phase, gboolean undo, gboolean begun)
+{
+	const struct move_reporter *reporter = move->context.reporter;
+
+	if (reporter && reporter->phase)
+		reporter->phase(move->job->id, phase, undo, begun, reporter->data);
+}
+
+/* Runs or undoes one phase, with its begin and end in the ledger. */
+static gboolean step(struct move *move, const struct phase *phase, gboolean undo, GError **error)
+{
+	struct ledger *ledger = move->context.ledger;
+	gint64 job = move->job->id;
+	g_autoptr(GError) failure = NULL;
+
+	if (!ledger_phase_begin(ledger, job, phase->name, undo, error))
+		return FALSE;
+	tell(move, phase->name, undo, TRUE);
+	gboolean good = undo ? phase->undo(move, &failure) : phase->run(move, &failure);
+
+	if (good && !ledger_phase_end(ledger, job, phase->name, undo, "done", error))
+		return FALSE;
+	tell(move, phase->name, undo, FALSE);
+	if (good)
+		return TRUE;
+	g_prefix_error(&failure, "%s: %s: ", undo ? "undoing" : "phase", phase->name);
+	/* What cannot be written down now is found out by the next resume. */
+	ledger_job_note(ledger, job, failure->message, NULL);
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return FALSE;
+}
+
+/* Whether the world has this phase's work already, as after a crash. */
+static gboolean is_done(struct move *move, const struct phase *phase, gboolean *done,
+			GError **error)
+{
+	enum standing standing = phase->probe ? phase->probe(move, error) : STANDING_NOT_DONE;
+
+	*done = standing == STANDING_DONE;
+	return standing != STANDING_UNKNOWN;
+}
+
+static gboolean run_phase(struct move *move, const struct phase *phase, GError **error)
+{
+	gboolean done;
+
+	if (!stop_check(error) || !is_done(move, phase, &done, error))
+		return FALSE;
+	return done ? ledger_phase_begin(move->context.ledger, move->job->id, phase->name, FALSE,
+					 error) &&
+			       ledger_phase_end(move->context.ledger, move->job->id, phase->name,
+						FALSE, "found done", error)
+		    : step(move, phase, FALSE, error);
+}
+
+/* Undoes from phase number @from down to the first. */
+static gboolean undo_from(struct move *move, const struct phase *phases, guint from, GError **error)
+{
+	for (guint i = from + 1; i-- > 0;)
+		if (phases[i].undo && !step(move, &phases[i], TRUE, error))
+			return FALSE;
+	return TRUE;
+}
+
+/* Whether a failure before the commit point puts the guest back, or waits for resume. */
+static gboolean undoes(const struct move *move, const GError *failure)
+{
+	if (error_is(failure, BLOCKMIG_ERROR_STOPPED) || error_is(failure, BLOCKMIG_ERROR_BUSY) ||
+	    error_is(failure, BLOCKMIG_ERROR_OPERATOR))
+		return FALSE;
+	if (error_is_transient(failure))
+		return move->job->options.on_failure == ON_FAILURE_ROLLBACK;
+	return TRUE;
+}
+
+/* The words and the code with which the command ends once the guest is back. */
+static void fail_rolled_back(struct move *move, const GError *failure, GError **error)
+{
+	ledger_job_end(move->context.ledger, move->job->id, JOB_ROLLED_BACK, failure->message,
+		       NULL);
+	g_set_error(error, BLOCKMIG_ERROR,
+		    error_is(failure, BLOCKMIG_ERROR_INTEGRITY) ? BLOCKMIG_ERROR_INTEGRITY
+								: BLOCKMIG_ERROR_PERMANENT,
+		    "%s (rolled back: %s)", failure->message,
+		    move->context.session ? "the guest is on its source, nothing is lost"
+					  : "the source is as it was");
+}
+
+static void fail_forward(struct move *move, const GError *failure, GError **error)
+{
+	gboolean resumable =
+		error_is_transient(failure) || error_is(failure, BLOCKMIG_ERROR_STOPPED);
+
+	g_set_error(
+		error, BLOCKMIG_ERROR, resumable ? BLOCKMIG_ERROR_STOPPED : BLOCKMIG_ERROR_OPERATOR,
+		"%s (the guest runs on the destination already; blockmig resume %" G_GINT64_FORMAT
+		" finishes the job once the cause is gone)",
+		failure->message, move->job->id);
+}
+
+static void fail_held(struct move *move, const GError *failure, GError **error)
+{
+	int code = error_is_transient(failure) ? BLOCKMIG_ERROR_STOPPED : failure->code;
+
+	g_set_error(error, BLOCKMIG_ERROR, code,
+		    "%s (blockmig resume %" G_GINT64_FORMAT
+		    " carries on, blockmig abort %" G_GINT64_FORMAT " undoes it)",
+		    failure->message, move->job->id, move->job->id);
+}
+
+static gboolean roll_back(struct move *move, const struct phase *phases, guint from,
+			  const GError *cause, GError **error)
+{
+	g_autoptr(GError) problem = NULL;
+
+	if (undo_from(move, phases, from, &problem)) {
+		fail_rolled_back(move, cause, error);
+		return FALSE;
+	}
+	g_set_error(error, BLOCKMIG_ERROR,
+		    error_is(problem, BLOCKMIG_ERROR_OPERATOR) ? BLOCKMIG_ERROR_OPERATOR
+							       : BLOCKMIG_ERROR_STOPPED,
+		    "%s; and the way back is not finished: %s (blockmig abort %" G_GINT64_FORMAT
+		    " finishes it once the cause is gone)",
+		    cause->message, problem->message, move->job->id);
+	return FALSE;
+}
+
+gboolean runner_run(struct move *move, const struct phase *phases, GError **error)
+{
+	AUTO(ledger_job) record = ledger_job_get(move->context.ledger, move->job->id, error);
+
+	if (!record)
+		return FALSE;
+	guint at = phase_number(phases, record->phase);
+
+	if (record->phase_ended && !record->undoing)
+		at++;
+	if (record->undoing) {
+		g_autoptr(GError) cause = g_error_new_literal(
+			BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT, record->message);
+
+		return roll_back(move, phases, at, cause, error);
+	}
+	for (; phases[at].name; at++) {
+		g_autoptr(GError) failure = NULL;
+
+		if (run_phase(move, &phases[at], &failure))
+			continue;
+		if (move->job->cut_over)
+			fail_forward(move, failure, error);
+		else if (undoes(move, failure))
+			return roll_back(move, phases, at, failure, error);
+		else
+			fail_held(move, failure, error);
+		return FALSE;
+	}
+	return ledger_job_end(move->context.ledger, move->job->id, JOB_DONE, "", error);
+}
+
+gboolean runner_abort(struct move *move, const struct phase *phases, GError **error)
+{
+	AUTO(ledger_job) record = ledger_job_get(move->context.ledger, move->job->id, error);
+
+	if (!record)
+		return FALSE;
+	if (move->job->cut_over) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
+			    "job %" G_GINT64_FORMAT " is past its commit point: the guest runs on "
+			    "the destination. blockmig resume %" G_GINT64_FORMAT " finishes it; "
+			    "move the disk back afterwards",
+			    move->job->id, move->job->id);
+		return FALSE;
+	}
+	if (!undo_from(move, phases, phase_number(phases, record->phase), error)) {
+		g_prefix_error(error, "the way back is not finished: ");
+		return FALSE;
+	}
+	return ledger_job_end(move->context.ledger, move->job->id, JOB_ROLLED_BACK,
+			      "aborted by the user", error);
+}

@@ -1,0 +1,267 @@
+#include "blockmig/move/phases.h"
+#include "blockmig/move/preflight.h"
+#include "blockmig/move/start.h"
+#include "blockmig/move/summary.h"
+
+#include "common/error.h"
+
+static char *domain_key(const char *uuid)
+{
+	return g_strdup_printf("domain:%s", uuid);
+}
+
+static gboolean lock_image(struct ledger *ledger, const char *identity, const char *url, gint64 job,
+			   GError **error)
+{
+	g_autofree char *key = g_strdup_printf("image:%s", identity && *identity ? identity : url);
+
+	return ledger_lock(ledger, key, job, error);
+}
+
+gboolean start_lock(struct ledger *ledger, const struct job *job, GError **error)
+{
+	g_autofree char *self = g_strdup_printf("job:%" G_GINT64_FORMAT, job->id);
+	g_autofree char *domain = job->domain_uuid ? domain_key(job->domain_uuid) : NULL;
+
+	return ledger_lock(ledger, self, job->id, error) &&
+	       (!domain || ledger_lock(ledger, domain, job->id, error)) &&
+	       lock_image(ledger, job->source_identity, job->source_url, job->id, error) &&
+	       lock_image(ledger, job->destination_identity, job->destination_url, job->id, error);
+}
+
+gboolean start_add(struct move_context *context, const char *kind, struct job *job, GError **error)
+{
+	g_autofree char *state = NULL;
+	struct ledger_job record = {
+		.kind = (char *)kind,
+		.domain_uuid = job->domain_uuid ? job->domain_uuid : (char *)"",
+		.domain_name = job->domain_name ? job->domain_name : (char *)"",
+		.disk = job->disk ? job->disk : (char *)"",
+		.source = job->source_url,
+		.destination = job->destination_url,
+		.phase = (char *)"",
+		.message = (char *)"",
+	};
+
+	g_free(job->nonce);
+	job->nonce = g_uuid_string_random();
+	record.state = state = job_to_json(job);
+	if (!ledger_job_add(context->ledger, &record, error))
+		return FALSE;
+	job->id = record.id;
+	if (start_lock(context->ledger, job, error))
+		return TRUE;
+	ledger_job_end(context->ledger, job->id, JOB_FAILED, "another blockmig was there first",
+		       NULL);
+	ledger_unlock_job(context->ledger, job->id, NULL);
+	return FALSE;
+}
+
+static const struct phase *table_of(const struct job *job)
+{
+	return job->domain_uuid ? seeded_phases : copy_phases;
+}
+
+gboolean start_drive(struct move_context *context, struct job *job,
+		     gboolean (*drive)(struct move *, const struct phase *, GError **),
+		     struct move_summary **summary, GError **error)
+{
+	gint64 id = job->id;
+	AUTO(move) move = move_new(context, job, error);
+
+	if (!move) {
+		job_free(job);
+		ledger_unlock_job(context->ledger, id, NULL);
+		return FALSE;
+	}
+	gboolean good = drive(move, table_of(job), error);
+
+	*summary = summary_of(move, good ? error : NULL);
+	ledger_unlock_job(context->ledger, id, NULL);
+	return good && *summary;
+}
+
+/* The open job, locked, and its document. */
+static struct job *open_job(struct move_context *context, gint64 id, GError **error)
+{
+	AUTO(ledger_job) record = ledger_job_get(context->ledger, id, error);
+
+	if (!record)
+		return NULL;
+	if (record->result != JOB_OPEN) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_USAGE,
+			    "job %" G_GINT64_FORMAT " has ended already: %s", id, record->message);
+		return NULL;
+	}
+	AUTO(job) job = job_from_json(record->state, error);
+
+	if (!job)
+		return NULL;
+	job->id = id;
+	if (job->domain_uuid && !context->session) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_USAGE,
+			    "job %" G_GINT64_FORMAT " moves a disk of %s and needs libvirt", id,
+			    job->domain_name);
+		return NULL;
+	}
+	return start_lock(context->ledger, job, error) ? g_steal_pointer(&job) : NULL;
+}
+
+static gboolean drive_open(struct move_context *context, gint64 id,
+			   gboolean (*drive)(struct move *, const struct phase *, GError **),
+			   struct move_summary **summary, GError **error)
+{
+	struct move_context own = *context;
+	struct job *job = open_job(context, id, error);
+
+	if (!job)
+		return FALSE;
+	/* A bare copy has no guest whose disk could be asked for. */
+	if (!job->domain_uuid)
+		own.session = NULL;
+	return start_drive(&own, job, drive, summary, error);
+}
+
+gboolean move_resume(struct move_context *context, gint64 job, struct move_summary **summary,
+		     GError **error)
+{
+	return drive_open(context, job, runner_run, summary, error);
+}
+
+gboolean move_abort(struct move_context *context, gint64 job, struct move_summary **summary,
+		    GError **error)
+{
+	return drive_open(context, job, runner_abort, summary, error);
+}
+
+/* ---- a new move ------------------------------------------------------------------------------ */
+
+void start_copy_options(struct job *job, const struct move_options *options)
+{
+	move_options_clear(&job->options);
+	job->options = *options;
+	job->options.format = g_strdup(options->format);
+	job->options.from_format = g_strdup(options->from_format);
+	job->options.scratch = g_strdup(options->scratch);
+}
+
+/* Whether an open job goes where the user wants the disk to go now. */
+static gboolean same_destination(struct move_context *context, const struct ledger_job *record,
+				 const char *to)
+{
+	const struct datastore *datastore = config_datastore(context->config, to, NULL, NULL);
+	AUTO(url) image = url_parse(record->destination, NULL);
+
+	if (!datastore || !image)
+		return FALSE;
+	AUTO(url) folder = url_parent(image);
+	g_autofree char *wanted = url_format(datastore->url);
+	g_autofree char *exact = url_format(image);
+	g_autofree char *place = folder ? url_format(folder) : NULL;
+
+	return g_str_equal(wanted, exact) || g_strcmp0(wanted, place) == 0;
+}
+
+static gboolean carry_on(struct move_context *context, const struct ledger_job *record,
+			 const char *to, struct move_summary **summary, GError **error)
+{
+	if (same_destination(context, record, to))
+		return move_resume(context, record->id, summary, error);
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
+		    "%s/%s is on its way to %s already (job %" G_GINT64_FORMAT
+		    "): blockmig resume %" G_GINT64_FORMAT " or abort %" G_GINT64_FORMAT " first",
+		    record->domain_name, record->disk, record->destination, record->id, record->id,
+		    record->id);
+	return FALSE;
+}
+
+gboolean move_start(struct move_context *context, const char *domain, const char *disk,
+		    const char *to, struct move_summary **summary, GError **error)
+{
+	g_autofree char *uuid = NULL, *name = NULL;
+	g_autoptr(GError) failure = NULL;
+
+	*summary = NULL;
+	if (!session_lookup(context->session, domain, &uuid, &name, error))
+		return FALSE;
+	AUTO(ledger_job) open = ledger_job_find(context->ledger, uuid, disk, &failure);
+
+	if (failure) {
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return FALSE;
+	}
+	if (open)
+		return carry_on(context, open, to, summary, error);
+
+	g_autofree char *key = domain_key(uuid);
+	int holder = ledger_lock_holder(context->ledger, key);
+
+	if (holder) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
+			    "domain %s is being moved by another blockmig (PID %d)", name, holder);
+		return FALSE;
+	}
+	AUTO(preflight) preflight = preflight_run(context, domain, disk, to, error);
+
+	if (!preflight || !preflight_passed(preflight, error))
+		return FALSE;
+	for (guint i = 0; i < preflight->plan->warnings->len; i++)
+		if (context->reporter && context->reporter->warning)
+			context->reporter->warning(0,
+						   g_ptr_array_index(preflight->plan->warnings, i),
+						   context->reporter->data);
+
+	struct job *job = g_steal_pointer(&preflight->job);
+
+	start_copy_options(job, context->options);
+	if (!start_add(context, "migrate", job, error)) {
+		job_free(job);
+		return FALSE;
+	}
+	return start_drive(context, job, runner_run, summary, error);
+}
+
+struct move_plan *move_plan(struct move_context *context, const char *domain, const char *disk,
+			    const char *to, GError **error)
+{
+	AUTO(preflight) preflight = preflight_run(context, domain, disk, to, error);
+
+	if (!preflight)
+		return NULL;
+	for (const struct phase *phase = seeded_phases; phase->name; phase++)
+		g_ptr_array_add(preflight->plan->steps,
+				g_strdup_printf("%s: %s", phase->name, phase->words));
+	return g_steal_pointer(&preflight->plan);
+}
+
+GPtrArray *move_disks(struct move_context *context, const char *domain, GPtrArray **skipped,
+		      GError **error)
+{
+	g_autofree char *uuid = NULL, *name = NULL, *xml = NULL;
+	struct domain_state state;
+
+	if (!session_lookup(context->session, domain, &uuid, &name, error) ||
+	    !session_state(context->session, uuid, &state, error))
+		return NULL;
+	xml = session_xml(context->session, uuid, state.run == RUN_OFF, error);
+	AUTO(domain) parsed = xml ? domain_parse(xml, error) : NULL;
+
+	if (!parsed)
+		return NULL;
+	GPtrArray *targets = g_ptr_array_new_with_free_func(g_free);
+
+	*skipped = g_ptr_array_new_with_free_func(g_free);
+	for (guint i = 0; i < parsed->disks->len; i++) {
+		const struct disk *disk = g_ptr_array_index(parsed->disks, i);
+		const struct layer *top = disk_layer(disk, 0);
+		const char *why = !g_str_equal(disk->device, "disk")	    ? disk->device
+				  : disk->readonly			    ? "read-only"
+				  : !top || top->source.type == SOURCE_NONE ? "empty"
+									    : NULL;
+
+		g_ptr_array_add(why ? *skipped : targets,
+				why ? g_strdup_printf("%s: %s", disk->target, why)
+				    : g_strdup(disk->target));
+	}
+	return targets;
+}

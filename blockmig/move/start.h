@@ -1,0 +1,23 @@
+/*
+ * How jobs of either kind come into the ledger, get their locks, and are driven.
+ */
+#ifndef MOVE_START_H
+#define MOVE_START_H
+
+#include "blockmig/move/runner.h"
+
+/* The locks of the job, its domain and both images; BUSY where somebody else holds one. */
+gboolean start_lock(struct ledger *ledger, const struct job *job, GError **error);
+
+/* Adds the job (its id is set) and locks it; on failure it is ended again. */
+gboolean start_add(struct move_context *context, const char *kind, struct job *job, GError **error);
+
+/* Takes the job; runs @drive over its table; unlocks it; *summary is set. */
+gboolean start_drive(struct move_context *context, struct job *job,
+		     gboolean (*drive)(struct move *, const struct phase *, GError **),
+		     struct move_summary **summary, GError **error);
+
+/* The job's own copy of the options. */
+void start_copy_options(struct job *job, const struct move_options *options);
+
+#endif
