@@ -38,17 +38,20 @@ static char *sysfs_read(dev_t device, const char *name)
 }
 
 /*
- * multipath's UUID is "mpath-" and the udev serial: the type of the designator (3 NAA,
- * 2 EUI-64), then its hexadecimal digits.
+ * All in udev's notation: the type of the designator (3 NAA, 2 EUI-64), then its
+ * hexadecimal digits.  sysfs spells the type, multipath's UUID has "mpath-" in front.
  */
-static void identity_of_map(const char *uuid, char *identity, gsize identity_bytes)
+static const struct {
+	const char *prefix, *replacement;
+} notations[] = {{"naa.", "scsi:3"}, {"eui.", "scsi:2"}, {"mpath-", "scsi:"}};
+
+static void identity_set(const char *kind, const char *text, char *identity, gsize identity_bytes)
 {
-	if (g_str_has_prefix(uuid, "mpath-3"))
-		g_snprintf(identity, identity_bytes, "scsi:naa.%s", uuid + strlen("mpath-3"));
-	else if (g_str_has_prefix(uuid, "mpath-2"))
-		g_snprintf(identity, identity_bytes, "scsi:eui.%s", uuid + strlen("mpath-2"));
-	else
-		g_snprintf(identity, identity_bytes, "dm:%s", uuid);
+	g_snprintf(identity, identity_bytes, "%s:%s", kind, text);
+	for (guint i = 0; i < G_N_ELEMENTS(notations); i++)
+		if (g_str_has_prefix(text, notations[i].prefix))
+			g_snprintf(identity, identity_bytes, "%s%s", notations[i].replacement,
+				   text + strlen(notations[i].prefix));
 }
 
 void device_identity(dev_t device, char *identity, gsize identity_bytes)
@@ -56,13 +59,14 @@ void device_identity(dev_t device, char *identity, gsize identity_bytes)
 	g_autofree char *scsi = sysfs_read(device, "device/wwid");
 	g_autofree char *nvme = sysfs_read(device, "wwid");
 	g_autofree char *map = sysfs_read(device, "dm/uuid");
+	g_autofree char *numbers = g_strdup_printf("%u:%u", major(device), minor(device));
 
 	if (scsi || nvme)
-		g_snprintf(identity, identity_bytes, "scsi:%s", scsi ? scsi : nvme);
+		identity_set("scsi", scsi ? scsi : nvme, identity, identity_bytes);
 	else if (map)
-		identity_of_map(map, identity, identity_bytes);
+		identity_set("dm", map, identity, identity_bytes);
 	else
-		g_snprintf(identity, identity_bytes, "dev:%u:%u", major(device), minor(device));
+		identity_set("dev", numbers, identity, identity_bytes);
 }
 
 gboolean device_can_discard(dev_t device)

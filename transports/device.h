@@ -17,8 +17,9 @@ gboolean device_geometry(int fd, guint64 *size_bytes, guint32 *block_bytes);
 void device_drop_cache(int fd);
 
 /*
- * "scsi:WWID" as sysfs has it ("naa.6001...", the VPD page 0x83 designator of best
- * rank), also for a multipath device over such LUNs; else "dm:UUID", else "dev:M:m".
+ * "scsi:" with the VPD page 0x83 designator as the iSCSI transport writes it (its type,
+ * then hexadecimal digits) where sysfs knows it, also for a multipath device over such
+ * LUNs; else "dm:UUID", else "dev:M:m".
  */
 void device_identity(dev_t device, char *identity, gsize identity_bytes);
 
