@@ -36,7 +36,9 @@ LIBRARY := $(BUILD)/libblockmig.a
 
 UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 UNIT_SHARED  := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
-UNIT_TESTS   := $(UNIT_SOURCES:%.c=$(BUILD)/%)
+FAKED_SOURCES := $(wildcard tests/faked/test_*.c)
+FAKED_SHARED  := $(filter-out $(FAKED_SOURCES),$(wildcard tests/faked/*.c))
+UNIT_TESTS    := $(UNIT_SOURCES:%.c=$(BUILD)/%) $(FAKED_SOURCES:%.c=$(BUILD)/%)
 
 .PHONY: all deps check check-unit check-e2e check-asan check-tsan demo lab lint format install uninstall clean
 .SECONDARY:
@@ -59,8 +61,20 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/obj/tests/unit/test_%.o $(UNIT_SHARED:%.c=$
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ $(shell pkg-config --libs check) $(ALL_LIBS)
 
+# Tests of the move over a fake session and memory images: their fakes stand for the real rooms.
+$(BUILD)/tests/faked/test_%: $(BUILD)/obj/tests/faked/test_%.o $(FAKED_SHARED:%.c=$(BUILD)/obj/%.o) \
+		$(UNIT_SHARED:%.c=$(BUILD)/obj/%.o) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $^ $(shell pkg-config --libs check) $(ALL_LIBS)
+
+# Preloaded into blockmig by the end-to-end tests.
+$(BUILD)/tests/e2e/hook.so: tests/e2e/hook.c
+	@mkdir -p $(@D)
+	$(CC) -shared -fPIC $(OPT) $(WARN) -D_GNU_SOURCE $(PKG_CFLAGS) -o $@ $< -ldl -lvirt
+
 -include $(OBJECTS:.o=.d) $(BUILD)/obj/blockmig/main.d $(UNIT_SOURCES:%.c=$(BUILD)/obj/%.d) \
-	 $(UNIT_SHARED:%.c=$(BUILD)/obj/%.d)
+	 $(UNIT_SHARED:%.c=$(BUILD)/obj/%.d) $(FAKED_SOURCES:%.c=$(BUILD)/obj/%.d) \
+	 $(FAKED_SHARED:%.c=$(BUILD)/obj/%.d)
 
 # Installs the Debian packages that are missing; says which and why; asks sudo when not root.
 deps:
@@ -80,7 +94,7 @@ check-asan:
 check-tsan:
 	@$(MAKE) --no-print-directory FLAVOUR=tsan check-unit
 
-check-e2e: all lab
+check-e2e: all lab $(BUILD)/tests/e2e/hook.so
 	@tests/e2e/run
 
 # What the laboratory's guest is made of: see tests/lab.

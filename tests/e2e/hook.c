@@ -1,0 +1,201 @@
+/*
+ * Faults at an exact call, for the end-to-end tests: preloaded into blockmig, so that the
+ * program itself knows nothing of it.
+ *
+ *   HOOK_BEFORE_suspend='command'   run by /bin/sh before virDomainSuspend; also AFTER, and
+ *   HOOK_AFTER_pivot='command'      for: snapshot blockcopy suspend pivot resume save commit
+ *                                   define
+ *   HOOK_ONCE=FILE                  only while FILE does not exist; it is made at the first
+ *   HOOK_SYNCHRONOUS=1              block copies run in write-blocking mode
+ *   HOOK_FLIP=PART:OFFSET[:TIMES]   a byte that is written at OFFSET of a file whose path
+ *                                   contains PART is stored wrong, TIMES times (0: always)
+ *
+ * The command sees BLOCKMIG_PID.
+ */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <libvirt/libvirt.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static int first_time(void)
+{
+	const char *once = getenv("HOOK_ONCE");
+
+	if (!once)
+		return 1;
+	int fd = open(once, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static void run(const char *when, const char *call)
+{
+	char name[64], pid[32];
+
+	snprintf(name, sizeof name, "HOOK_%s_%s", when, call);
+	const char *command = getenv(name);
+
+	if (!command || !first_time())
+		return;
+	snprintf(pid, sizeof pid, "%d", (int)getpid());
+	setenv("BLOCKMIG_PID", pid, 1);
+	/* The command's own programs are not to be hooked. */
+	char *preload = getenv("LD_PRELOAD") ? strdup(getenv("LD_PRELOAD")) : NULL;
+
+	unsetenv("LD_PRELOAD");
+	if (system(command) == -1)
+		perror("hook");
+	if (preload)
+		setenv("LD_PRELOAD", preload, 1);
+	free(preload);
+}
+
+int virDomainSuspend(virDomainPtr domain)
+{
+	run("BEFORE", "suspend");
+	int result = NEXT(virDomainSuspend)(domain);
+
+	run("AFTER", "suspend");
+	return result;
+}
+
+int virDomainResume(virDomainPtr domain)
+{
+	run("BEFORE", "resume");
+	int result = NEXT(virDomainResume)(domain);
+
+	run("AFTER", "resume");
+	return result;
+}
+
+int virDomainBlockJobAbort(virDomainPtr domain, const char *disk, unsigned int flags)
+{
+	int pivot = (flags & VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) != 0;
+
+	if (pivot)
+		run("BEFORE", "pivot");
+	int result = NEXT(virDomainBlockJobAbort)(domain, disk, flags);
+
+	if (pivot)
+		run("AFTER", "pivot");
+	return result;
+}
+
+int virDomainBlockCopy(virDomainPtr domain, const char *disk, const char *xml,
+		       virTypedParameterPtr parameters, int count, unsigned int flags)
+{
+	if (getenv("HOOK_SYNCHRONOUS"))
+		flags |= VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES;
+	run("BEFORE", "blockcopy");
+	int result = NEXT(virDomainBlockCopy)(domain, disk, xml, parameters, count, flags);
+
+	run("AFTER", "blockcopy");
+	return result;
+}
+
+int virDomainBlockCommit(virDomainPtr domain, const char *disk, const char *base, const char *top,
+			 unsigned long bandwidth, unsigned int flags)
+{
+	run("BEFORE", "commit");
+	int result = NEXT(virDomainBlockCommit)(domain, disk, base, top, bandwidth, flags);
+
+	run("AFTER", "commit");
+	return result;
+}
+
+virDomainSnapshotPtr virDomainSnapshotCreateXML(virDomainPtr domain, const char *xml,
+						unsigned int flags)
+{
+	run("BEFORE", "snapshot");
+	virDomainSnapshotPtr result = NEXT(virDomainSnapshotCreateXML)(domain, xml, flags);
+
+	run("AFTER", "snapshot");
+	return result;
+}
+
+int virDomainSaveFlags(virDomainPtr domain, const char *to, const char *xml, unsigned int flags)
+{
+	run("BEFORE", "save");
+	int result = NEXT(virDomainSaveFlags)(domain, to, xml, flags);
+
+	run("AFTER", "save");
+	return result;
+}
+
+virDomainPtr virDomainDefineXMLFlags(virConnectPtr connection, const char *xml, unsigned int flags)
+{
+	run("BEFORE", "define");
+	virDomainPtr result = NEXT(virDomainDefineXMLFlags)(connection, xml, flags);
+
+	run("AFTER", "define");
+	return result;
+}
+
+/* ---- a byte that is stored wrong ------------------------------------------------------------ */
+
+/* Whether the write at @offset has the byte that HOOK_FLIP names; *at is its place. */
+static int flips(int fd, size_t count, int64_t offset, size_t *at)
+{
+	static int times = -1, limit;
+	static int64_t where;
+	static char part[256];
+	const char *spec = getenv("HOOK_FLIP");
+	char link[64], path[4096];
+
+	if (!spec)
+		return 0;
+	if (times < 0) {
+		times = 0;
+		long long wanted = 0;
+
+		if (sscanf(spec, "%255[^:]:%lld:%d", part, &wanted, &limit) < 2)
+			return 0;
+		where = wanted;
+	}
+	if (where < offset || where >= offset + (int64_t)count || (limit && times >= limit))
+		return 0;
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t length = readlink(link, path, sizeof path - 1);
+
+	if (length < 0)
+		return 0;
+	path[length] = 0;
+	if (!strstr(path, part))
+		return 0;
+	times++;
+	*at = (size_t)(where - offset);
+	return 1;
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t count, off64_t offset)
+{
+	size_t at;
+
+	if (!flips(fd, count, offset, &at))
+		return NEXT(pwrite64)(fd, data, count, offset);
+	/* O_DIRECT wants the copy aligned as the original is. */
+	void *wrong = NULL;
+
+	if (posix_memalign(&wrong, 4096, count) != 0)
+		return -1;
+	memcpy(wrong, data, count);
+	((unsigned char *)wrong)[at] ^= 1;
+	ssize_t result = NEXT(pwrite64)(fd, wrong, count, offset);
+
+	free(wrong);
+	return result;
+}
+
+ssize_t pwrite(int fd, const void *data, size_t count, off_t offset)
+{
+	return pwrite64(fd, data, count, offset);
+}
