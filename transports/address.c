@@ -1,0 +1,111 @@
+#include "transports/address.h"
+
+#include "common/error.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static void candidate_free(gpointer data)
+{
+	struct address *address = data;
+
+	g_free(address->host);
+	g_free(address);
+}
+
+static void set_gai_error(GError **error, const char *host, int status)
+{
+	gboolean permanent = status == EAI_NONAME || status == EAI_FAMILY;
+
+	g_set_error(error, BLOCKMIG_ERROR,
+		    permanent ? BLOCKMIG_ERROR_PERMANENT : BLOCKMIG_ERROR_TRANSIENT, "host %s: %s",
+		    host, gai_strerror(status));
+}
+
+static gboolean add_resolved(GPtrArray *candidates, const char *host, int port, GError **error)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	struct addrinfo *list = NULL;
+	int status = getaddrinfo(host, NULL, &hints, &list);
+
+	if (status != 0) {
+		set_gai_error(error, host, status);
+		return FALSE;
+	}
+	for (struct addrinfo *info = list; info; info = info->ai_next) {
+		char numeric[NI_MAXHOST];
+		struct address *address;
+
+		if (getnameinfo(info->ai_addr, info->ai_addrlen, numeric, sizeof(numeric), NULL, 0,
+				NI_NUMERICHOST) != 0)
+			continue;
+		address = g_new0(struct address, 1);
+		address->host = g_strdup(numeric);
+		address->port = port;
+		g_ptr_array_add(candidates, address);
+	}
+	freeaddrinfo(list);
+	return TRUE;
+}
+
+/* "host", "host:port", "[v6]", "[v6]:port", or a bare IPv6 address. */
+static gboolean add_alternate(GPtrArray *candidates, const char *text, int default_port,
+			      GError **error)
+{
+	const char *colon = strrchr(text, ':');
+	g_autofree char *host = NULL;
+	guint64 port = default_port;
+
+	if (text[0] == '[' && strchr(text, ']')) {
+		const char *end = strchr(text, ']');
+
+		host = g_strndup(text + 1, end - text - 1);
+		colon = end[1] == ':' ? end + 1 : NULL;
+	} else if (colon && strchr(text, ':') != colon) {
+		host = g_strdup(text);
+		colon = NULL;
+	} else {
+		host = colon ? g_strndup(text, colon - text) : g_strdup(text);
+	}
+	if (colon && !g_ascii_string_to_unsigned(colon + 1, 10, 1, G_MAXUINT16, &port, NULL)) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_USAGE,
+			    "address '%s': the port is not a number from 1 to 65535", text);
+		return FALSE;
+	}
+	return add_resolved(candidates, host, (int)port, error);
+}
+
+GPtrArray *address_candidates(const struct url *url, const struct transport_config *config,
+			      int default_port, GError **error)
+{
+	g_autoptr(GPtrArray) candidates = g_ptr_array_new_with_free_func(candidate_free);
+	int port = url->port ? url->port : default_port;
+	GError *first = NULL;
+
+	add_resolved(candidates, url->host, port, &first);
+	for (char **text = config->addresses; text && *text; text++)
+		add_alternate(candidates, *text, port, first ? NULL : &first);
+	if (candidates->len == 0) {
+		g_propagate_error(error, first);
+		return NULL;
+	}
+	g_clear_error(&first);
+	return g_steal_pointer(&candidates);
+}
+
+void address_tune_socket(int fd)
+{
+	int on = 1, idle_s = 10, interval_s = 5, probes = 4;
+	struct linger drop = {.l_onoff = 1, .l_linger = 0};
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &drop, sizeof(drop));
+}

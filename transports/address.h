@@ -1,0 +1,29 @@
+/*
+ * The addresses at which a server may answer, in the order in which they are tried:
+ * the URL's own host, then the datastore's alternates; names resolved to numbers.
+ */
+#ifndef TRANSPORTS_ADDRESS_H
+#define TRANSPORTS_ADDRESS_H
+
+#include "transports/transport.h"
+
+struct address {
+	char *host; /* numeric, IPv6 without brackets */
+	int port;
+};
+
+/*
+ * A GPtrArray of struct address, never empty: names that cannot be resolved are left
+ * out as long as another one can.  TRANSIENT where only the name service failed.
+ */
+GPtrArray *address_candidates(const struct url *url, const struct transport_config *config,
+			      int default_port, GError **error);
+
+/*
+ * Small requests leave at once, a dead peer is noticed, and closing drops what was
+ * not sent yet: a write of a session given up must not reach the disk after its
+ * successor's.
+ */
+void address_tune_socket(int fd);
+
+#endif

@@ -1,0 +1,280 @@
+#include "transports/nfs_place.h"
+
+#include "common/error.h"
+#include "transports/nfs_session.h"
+
+#include <string.h>
+
+enum { LIST_PART_BYTES = 32 * 1024, CREATE_RETRY_MS = 30000 };
+
+/* A creation that goes on where a lost connection broke it off. */
+struct creation {
+	const struct image_create *wanted;
+	createverf3 verifier;
+	gboolean created;
+	struct nfs_object object;
+};
+
+struct listing {
+	GPtrArray *names;
+	cookie3 cookie;
+	cookieverf3 verifier;
+	gboolean complete;
+};
+
+struct room {
+	guint64 free_bytes, total_bytes;
+};
+
+static int issue_create(struct rpc_context *rpc, rpc_cb callback, void *arguments, void *data)
+{
+	return rpc_nfs3_create_async(rpc, callback, arguments, data);
+}
+
+static int issue_remove(struct rpc_context *rpc, rpc_cb callback, void *arguments, void *data)
+{
+	return rpc_nfs3_remove_async(rpc, callback, arguments, data);
+}
+
+static int issue_fsstat(struct rpc_context *rpc, rpc_cb callback, void *arguments, void *data)
+{
+	return rpc_nfs3_fsstat_async(rpc, callback, arguments, data);
+}
+
+static int issue_readdirplus(struct rpc_context *rpc, rpc_cb callback, void *arguments, void *data)
+{
+	return rpc_nfs3_readdirplus_async(rpc, callback, arguments, data);
+}
+
+/* ---- create ------------------------------------------------------------------- */
+
+static void take_created(const void *answer, void *into)
+{
+	const post_op_fh3 *object = &((const CREATE3res *)answer)->CREATE3res_u.resok.obj;
+	const nfs_fh3 *handle = &object->post_op_fh3_u.handle;
+
+	if (object->handle_follows)
+		nfs_object_take(into, handle->data.data_len, handle->data.data_val);
+}
+
+static gboolean create_exclusive(struct nfs_session *session, struct creation *creation,
+				 GError **error)
+{
+	struct nfs_object folder;
+	const char *leaf;
+
+	if (!nfs_session_find_folder(session, &folder, &leaf, error))
+		return FALSE;
+	CREATE3args arguments = {
+		.where = {.dir = nfs_object_handle(&folder), .name = (char *)leaf},
+		.how = {.mode = EXCLUSIVE},
+	};
+	struct nfs_call call = {.what = "create",
+				.issue = issue_create,
+				.arguments = &arguments,
+				.take = take_created,
+				.into = &creation->object};
+
+	memcpy(arguments.how.createhow3_u.verf, creation->verifier, sizeof(createverf3));
+	if (!nfs_link_call(session->link, &call, error))
+		return FALSE;
+	creation->created = TRUE;
+	return creation->object.length > 0 ||
+	       nfs_session_lookup(session, &folder, leaf, &creation->object, error);
+}
+
+/* The server kept the verifier in the times: they are set too. */
+static gboolean set_attributes(struct nfs_session *session, const struct creation *creation,
+			       GError **error)
+{
+	const struct image_create *wanted = creation->wanted;
+	sattr3 attributes = {
+		.mode = {.set_it = 1, .set_mode3_u = {.mode = (mode3)wanted->mode}},
+		.size = {.set_it = 1, .set_size3_u = {.size = wanted->size_bytes}},
+		.atime = {.set_it = SET_TO_SERVER_TIME},
+		.mtime = {.set_it = SET_TO_SERVER_TIME},
+	};
+
+	if (wanted->uid >= 0)
+		attributes.uid = (set_uid3){.set_it = 1, .set_uid3_u = {.uid = (uid3)wanted->uid}};
+	if (wanted->gid >= 0)
+		attributes.gid = (set_gid3){.set_it = 1, .set_gid3_u = {.gid = (gid3)wanted->gid}};
+	return nfs_session_setattr(session, &creation->object, &attributes, error);
+}
+
+static gboolean remove_leaf(struct nfs_session *session, const struct nfs_object *folder,
+			    const char *leaf, GError **error)
+{
+	REMOVE3args arguments = {
+		.object = {.dir = nfs_object_handle(folder), .name = (char *)leaf}};
+	struct nfs_call call = {.what = "remove", .issue = issue_remove, .arguments = &arguments};
+
+	return nfs_link_call(session->link, &call, error);
+}
+
+/* A file that is ours and could not be given its size and owner is no image. */
+static void take_back(struct nfs_session *session)
+{
+	struct nfs_object folder;
+	const char *leaf;
+
+	if (nfs_session_find_folder(session, &folder, &leaf, NULL))
+		remove_leaf(session, &folder, leaf, NULL);
+}
+
+static gboolean create_once(const struct url *url, const struct transport_config *config,
+			    struct creation *creation, GError **error)
+{
+	AUTO(nfs_session) session = nfs_session_open(url, config, error);
+	GError *failure = NULL;
+
+	if (!session || (!creation->created && !create_exclusive(session, creation, error)))
+		return FALSE;
+	if (set_attributes(session, creation, &failure))
+		return TRUE;
+	if (!error_is_transient(failure))
+		take_back(session);
+	g_propagate_error(error, failure);
+	return FALSE;
+}
+
+gboolean nfs_place_create(const struct url *url, const struct transport_config *config,
+			  const struct image_create *create, GError **error)
+{
+	struct creation creation = {.wanted = create};
+	struct backoff backoff;
+
+	for (gsize i = 0; i < sizeof(creation.verifier); i++)
+		creation.verifier[i] = (char)g_random_int();
+	backoff_init(&backoff, config->stall_ms ? config->stall_ms : CREATE_RETRY_MS);
+	for (;;) {
+		GError *failure = NULL;
+
+		if (create_once(url, config, &creation, &failure))
+			return TRUE;
+		if (!error_is_transient(failure) || !backoff_wait(&backoff, NULL)) {
+			g_propagate_error(error, failure);
+			return FALSE;
+		}
+		g_error_free(failure);
+	}
+}
+
+/* ---- remove ------------------------------------------------------------------- */
+
+static gboolean truncate_only_name(struct nfs_session *session, const struct nfs_object *object,
+				   GError **error)
+{
+	sattr3 empty = {.size = {.set_it = 1}};
+	fattr3 facts;
+
+	if (!nfs_session_getattr(session, object, &facts, error))
+		return FALSE;
+	if (facts.type == NF3REG && facts.nlink == 1)
+		nfs_session_setattr(session, object, &empty, NULL);
+	return TRUE;
+}
+
+gboolean nfs_place_remove(const struct url *url, const struct transport_config *config,
+			  GError **error)
+{
+	AUTO(nfs_session) session = nfs_session_open(url, config, error);
+	struct nfs_object folder, object;
+	const char *leaf;
+
+	return session && nfs_session_find_folder(session, &folder, &leaf, error) &&
+	       nfs_session_lookup(session, &folder, leaf, &object, error) &&
+	       truncate_only_name(session, &object, error) &&
+	       remove_leaf(session, &folder, leaf, error);
+}
+
+/* ---- space and list ----------------------------------------------------------- */
+
+static void take_room(const void *answer, void *into)
+{
+	const FSSTAT3resok *result = &((const FSSTAT3res *)answer)->FSSTAT3res_u.resok;
+	struct room *room = into;
+
+	room->free_bytes = result->abytes;
+	room->total_bytes = result->tbytes;
+}
+
+gboolean nfs_place_space(const struct url *place, const struct transport_config *config,
+			 guint64 *free_bytes, guint64 *total_bytes, GError **error)
+{
+	AUTO(nfs_session) session = nfs_session_open(place, config, error);
+	struct nfs_object folder;
+	fattr3 facts;
+	struct room room;
+
+	if (!session || !nfs_session_find(session, &folder, &facts, error))
+		return FALSE;
+	FSSTAT3args arguments = {.fsroot = nfs_object_handle(&folder)};
+	struct nfs_call call = {.what = "ask for free space",
+				.issue = issue_fsstat,
+				.arguments = &arguments,
+				.take = take_room,
+				.into = &room};
+	if (!nfs_link_call(session->link, &call, error))
+		return FALSE;
+	*free_bytes = room.free_bytes;
+	*total_bytes = room.total_bytes;
+	return TRUE;
+}
+
+static gboolean is_image(const entryplus3 *entry)
+{
+	const post_op_attr *known = &entry->name_attributes;
+
+	if (known->attributes_follow)
+		return known->post_op_attr_u.attributes.type == NF3REG;
+	return strcmp(entry->name, ".") != 0 && strcmp(entry->name, "..") != 0;
+}
+
+/* libnfs packs what it decodes: the entries may lie unaligned. */
+static void take_names(const void *answer, void *into)
+{
+	const READDIRPLUS3resok *result =
+		&((const READDIRPLUS3res *)answer)->READDIRPLUS3res_u.resok;
+	struct listing *listing = into;
+	entryplus3 entry = {.nextentry = result->reply.entries};
+
+	memcpy(listing->verifier, result->cookieverf, sizeof(cookieverf3));
+	/* A server that answers neither an entry nor the end would be asked for ever. */
+	listing->complete = result->reply.eof || !result->reply.entries;
+	while (entry.nextentry) {
+		memcpy(&entry, (const void *)entry.nextentry, sizeof(entry));
+		listing->cookie = entry.cookie;
+		if (is_image(&entry))
+			g_ptr_array_add(listing->names, g_strdup(entry.name));
+	}
+}
+
+GPtrArray *nfs_place_list(const struct url *place, const struct transport_config *config,
+			  GError **error)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	AUTO(nfs_session) session = nfs_session_open(place, config, error);
+	struct listing listing = {.names = names};
+	struct nfs_object folder;
+	fattr3 facts;
+
+	if (!session || !nfs_session_find(session, &folder, &facts, error))
+		return NULL;
+	while (!listing.complete) {
+		READDIRPLUS3args arguments = {.dir = nfs_object_handle(&folder),
+					      .cookie = listing.cookie,
+					      .dircount = LIST_PART_BYTES / 4,
+					      .maxcount = LIST_PART_BYTES};
+		struct nfs_call call = {.what = "list",
+					.issue = issue_readdirplus,
+					.arguments = &arguments,
+					.take = take_names,
+					.into = &listing};
+
+		memcpy(arguments.cookieverf, listing.verifier, sizeof(cookieverf3));
+		if (!nfs_link_call(session->link, &call, error))
+			return NULL;
+	}
+	return g_steal_pointer(&names);
+}
