@@ -1,0 +1,344 @@
+#include "transports/iscsi_session.h"
+
+#include "common/error.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+enum {
+	BUSY_FIRST_MS = 50,
+	BUSY_MOST_MS = 2000,
+	PING_BYTES = 52, /* a NOP-In with its digest */
+	ASCQ_NEEDS_INITIALIZING = 0x0402,
+	ASCQ_THIN_POOL_FULL = 0x2707,
+};
+
+/* ---- the connection ----------------------------------------------------------- */
+
+void iscsi_session_lose(struct iscsi_session *session, const char *why, GError **error)
+{
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "%s: target at %s: %s",
+		    session->name, session->peer, why && *why ? why : "the connection was closed");
+	if (session->iscsi)
+		iscsi_destroy_context(session->iscsi);
+	session->iscsi = NULL;
+	g_ptr_array_set_size(session->retired, 0);
+}
+
+gboolean iscsi_session_begin(struct iscsi_session *session, GError **error)
+{
+	if (!session->iscsi) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
+			    "%s: the session with %s was lost before", session->name,
+			    session->peer);
+		return FALSE;
+	}
+	session->stalled = deadline_in(session->stall_ms);
+	return TRUE;
+}
+
+/*
+ * A target whose disk hangs still sends its pings: those alone are no progress.
+ */
+static gboolean moves_data(int fd, short events)
+{
+	int waiting = 0;
+
+	if (events & POLLOUT)
+		return TRUE;
+	return ioctl(fd, FIONREAD, &waiting) == 0 && waiting > PING_BYTES;
+}
+
+/*
+ * Corked while it writes: a target that names no MaxRecvDataSegmentLength gets its data
+ * in PDUs of 8 KiB, with two system calls each, which would be a packet each.
+ */
+static int service(struct iscsi_session *session, int fd, short events)
+{
+	int on = 1, off = 0, status;
+
+	if (events & POLLOUT)
+		setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+	status = iscsi_service(session->iscsi, events);
+	if (events & POLLOUT)
+		setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+	return status;
+}
+
+static gboolean lose_with_cause(struct iscsi_session *session, GError **error)
+{
+	g_autofree char *why = g_strdup(iscsi_get_error(session->iscsi));
+
+	iscsi_session_lose(session, why, error);
+	return FALSE;
+}
+
+gboolean iscsi_session_turn(struct iscsi_session *session, int wait_ms, GError **error)
+{
+	struct pollfd wait = {.fd = iscsi_get_fd(session->iscsi),
+			      .events = (short)iscsi_which_events(session->iscsi)};
+	int left_ms = deadline_left(session->stalled);
+	int ready = poll(&wait, 1, wait_ms < 0 ? left_ms : MIN(left_ms, wait_ms));
+
+	if (ready < 0 && errno != EINTR) {
+		iscsi_session_lose(session, g_strerror(errno), error);
+		return FALSE;
+	}
+	if (ready > 0) {
+		if (moves_data(wait.fd, wait.revents))
+			session->stalled = deadline_in(session->stall_ms);
+		if (service(session, wait.fd, wait.revents) != 0 || session->cancelled)
+			return lose_with_cause(session, error);
+	}
+	if (deadline_passed(session->stalled)) {
+		g_autofree char *why = g_strdup_printf("no answer for %u ms", session->stall_ms);
+		iscsi_session_lose(session, why, error);
+		return FALSE;
+	}
+	return TRUE;
+}
+
+gboolean iscsi_session_drain(struct iscsi_session *session, GError **error)
+{
+	if (session->retired->len == 0)
+		return TRUE;
+	if (!iscsi_session_begin(session, error))
+		return FALSE;
+	while (iscsi_which_events(session->iscsi) & POLLOUT)
+		if (!iscsi_session_turn(session, -1, error))
+			return FALSE;
+	g_ptr_array_set_size(session->retired, 0);
+	return TRUE;
+}
+
+/* ---- commands ----------------------------------------------------------------- */
+
+struct submission {
+	struct iscsi_session *session;
+	struct iscsi_command *command;
+};
+
+static void on_answer(struct iscsi_context *iscsi G_GNUC_UNUSED, int status,
+		      void *data G_GNUC_UNUSED, void *private_data)
+{
+	struct submission *submission = private_data;
+	struct iscsi_command *command = submission->command;
+	const struct scsi_task *task = command->task;
+
+	command->in_flight = FALSE;
+	command->status = status;
+	command->sense = task->sense;
+	command->transferred = command->bytes;
+	if (task->residual_status == SCSI_RESIDUAL_UNDERFLOW)
+		command->transferred -= MIN(command->bytes, task->residual);
+	submission->session->stalled = deadline_in(submission->session->stall_ms);
+	if (iscsi_command_verdict(command) == ISCSI_LOST && status != SCSI_STATUS_CHECK_CONDITION)
+		submission->session->cancelled = TRUE;
+	g_free(submission);
+}
+
+gboolean iscsi_session_submit(struct iscsi_session *session, struct iscsi_command *command,
+			      GError **error)
+{
+	struct submission *submission = g_new0(struct submission, 1);
+
+	submission->session = session;
+	submission->command = command;
+	if (command->buffer) {
+		/* In the task's own memory: it is looked at as long as the task lives. */
+		struct scsi_iovec *vector = scsi_malloc(command->task, sizeof(*vector));
+
+		*vector = (struct scsi_iovec){command->buffer, command->bytes};
+		if (command->task->xfer_dir == SCSI_XFER_WRITE)
+			scsi_task_set_iov_out(command->task, vector, 1);
+		else
+			scsi_task_set_iov_in(command->task, vector, 1);
+	}
+	if (iscsi_scsi_command_async(session->iscsi, session->lun, command->task, on_answer, NULL,
+				     submission) != 0) {
+		g_free(submission);
+		return lose_with_cause(session, error);
+	}
+	command->in_flight = TRUE;
+	return TRUE;
+}
+
+void iscsi_session_retire(struct iscsi_session *session, struct iscsi_command *command)
+{
+	if (command->task->xfer_dir == SCSI_XFER_WRITE && command->status != SCSI_STATUS_GOOD)
+		g_ptr_array_add(session->retired, command->task);
+	else
+		scsi_free_scsi_task(command->task);
+	command->task = NULL;
+}
+
+struct scsi_task *iscsi_task_again(const struct scsi_task *task)
+{
+	guint8 cdb[SCSI_CDB_MAX_SIZE];
+
+	memcpy(cdb, task->cdb, sizeof(cdb));
+	return scsi_create_task(task->cdb_size, cdb, task->xfer_dir, task->expxferlen);
+}
+
+static gboolean command_once(struct iscsi_session *session, struct iscsi_command *command,
+			     GError **error)
+{
+	gboolean alive = iscsi_session_begin(session, error) &&
+			 iscsi_session_submit(session, command, error);
+
+	while (alive && command->in_flight)
+		alive = iscsi_session_turn(session, -1, error);
+	if (!alive) {
+		g_prefix_error(error, "%s: ", command->what);
+		return FALSE;
+	}
+	if (iscsi_command_verdict(command) != ISCSI_LOST)
+		return TRUE;
+	iscsi_command_error(command, session->name, command->what, error);
+	iscsi_session_lose(session, "given up", NULL);
+	return FALSE;
+}
+
+gboolean iscsi_session_command(struct iscsi_session *session, struct iscsi_command *command,
+			       GError **error)
+{
+	deadline_ms patience = deadline_in(session->stall_ms);
+	guint wait_ms = BUSY_FIRST_MS;
+	gboolean answered;
+
+	while ((answered = command_once(session, command, error)) &&
+	       iscsi_command_verdict(command) == ISCSI_AGAIN && !deadline_passed(patience)) {
+		struct scsi_task *again = iscsi_task_again(command->task);
+
+		iscsi_session_retire(session, command);
+		command->task = again;
+		g_usleep((gulong)MIN(wait_ms, (guint)deadline_left(patience)) * 1000);
+		wait_ms = MIN(wait_ms * 2, (guint)BUSY_MOST_MS);
+	}
+	if (!answered) {
+		g_clear_pointer(&command->task, scsi_free_scsi_task);
+		return FALSE;
+	}
+	iscsi_session_retire(session, command);
+	if (!iscsi_session_drain(session, error))
+		return FALSE;
+	if (iscsi_command_verdict(command) == ISCSI_GOOD)
+		return TRUE;
+	iscsi_command_error(command, session->name, command->what, error);
+	return FALSE;
+}
+
+/* ---- verdicts ----------------------------------------------------------------- */
+
+/* Told with a later command than the one that it is about: what that wrote is lost. */
+static gboolean is_deferred(const struct scsi_sense *sense)
+{
+	return sense->error_type == SCSI_SENSE_FIXED_DEFERRED_ERRORS ||
+	       sense->error_type == SCSI_SENSE_DESCRIPTOR_DEFERRED_ERRORS;
+}
+
+enum iscsi_verdict iscsi_command_verdict(const struct iscsi_command *command)
+{
+	switch (command->status) {
+	case SCSI_STATUS_GOOD:
+	case SCSI_STATUS_CONDITION_MET:
+		return ISCSI_GOOD;
+	case SCSI_STATUS_BUSY:
+	case SCSI_STATUS_TASK_SET_FULL:
+		return ISCSI_AGAIN;
+	case SCSI_STATUS_RESERVATION_CONFLICT:
+		return ISCSI_FAILED;
+	case SCSI_STATUS_CHECK_CONDITION:
+		break;
+	default:
+		return ISCSI_LOST;
+	}
+	if (is_deferred(&command->sense) || command->sense.key == SCSI_SENSE_UNIT_ATTENTION ||
+	    command->sense.key == SCSI_SENSE_COMMAND_ABORTED)
+		return ISCSI_LOST;
+	return command->sense.key == SCSI_SENSE_RECOVERED_ERROR ? ISCSI_GOOD : ISCSI_FAILED;
+}
+
+gboolean iscsi_command_unsupported(const struct iscsi_command *command)
+{
+	return command->status == SCSI_STATUS_CHECK_CONDITION &&
+	       command->sense.key == SCSI_SENSE_ILLEGAL_REQUEST &&
+	       command->sense.ascq != SCSI_SENSE_ASCQ_LOGICAL_UNIT_NOT_SUPPORTED;
+}
+
+static enum blockmig_error code_of_sense(const struct scsi_sense *sense)
+{
+	if (is_deferred(sense))
+		return BLOCKMIG_ERROR_TRANSIENT;
+	switch ((int)sense->key) {
+	case SCSI_SENSE_UNIT_ATTENTION:
+	case SCSI_SENSE_COMMAND_ABORTED:
+		return BLOCKMIG_ERROR_TRANSIENT;
+	case SCSI_SENSE_NOT_READY:
+		return sense->ascq == ASCQ_NEEDS_INITIALIZING ? BLOCKMIG_ERROR_PERMANENT
+							      : BLOCKMIG_ERROR_TRANSIENT;
+	case SCSI_SENSE_ILLEGAL_REQUEST:
+		return sense->ascq == SCSI_SENSE_ASCQ_LOGICAL_UNIT_NOT_SUPPORTED
+			       ? BLOCKMIG_ERROR_NOT_FOUND
+			       : BLOCKMIG_ERROR_PERMANENT;
+	default:
+		return BLOCKMIG_ERROR_PERMANENT;
+	}
+}
+
+static const char *consequence(const struct scsi_sense *sense)
+{
+	if (is_deferred(sense))
+		return ": a write before it failed";
+	if (sense->key == SCSI_SENSE_UNIT_ATTENTION)
+		return ": what the target's cache held may be lost";
+	if (sense->ascq == ASCQ_THIN_POOL_FULL)
+		return ": the target's thin pool is full; give it room, then resume";
+	if (sense->ascq == SCSI_SENSE_ASCQ_LOGICAL_UNIT_NOT_SUPPORTED)
+		return ": the target has no such LUN, or none for this initiator";
+	return "";
+}
+
+static void sense_error(const struct iscsi_command *command, const char *name, const char *what,
+			GError **error)
+{
+	const struct scsi_sense *sense = &command->sense;
+
+	g_set_error(error, BLOCKMIG_ERROR, (gint)code_of_sense(sense),
+		    "%s: %s: %s, %s (sense key %d, ASC/ASCQ %02x/%02x)%s", name, what,
+		    scsi_sense_key_str((int)sense->key), scsi_sense_ascq_str(sense->ascq),
+		    (int)sense->key, (guint)sense->ascq >> 8, (guint)sense->ascq & 0xff,
+		    consequence(sense));
+}
+
+void iscsi_command_error(const struct iscsi_command *command, const char *name, const char *what,
+			 GError **error)
+{
+	const char *words = "the connection was lost";
+	enum blockmig_error code = BLOCKMIG_ERROR_TRANSIENT;
+
+	switch (command->status) {
+	case SCSI_STATUS_CHECK_CONDITION:
+		sense_error(command, name, what, error);
+		return;
+	case SCSI_STATUS_RESERVATION_CONFLICT:
+		code = BLOCKMIG_ERROR_PERMANENT;
+		words = "RESERVATION CONFLICT: another host holds a reservation on this LUN";
+		break;
+	case SCSI_STATUS_BUSY:
+	case SCSI_STATUS_TASK_SET_FULL:
+		words = "the target was busy for the whole stall limit";
+		break;
+	case SCSI_STATUS_TASK_ABORTED:
+		words = "TASK ABORTED: another initiator reset the LUN";
+		break;
+	default:
+		break;
+	}
+	g_set_error(error, BLOCKMIG_ERROR, (gint)code, "%s: %s: %s", name, what, words);
+}
