@@ -96,8 +96,7 @@ static gboolean go_back(struct move *move, gboolean answers, GError *reason, GEr
 }
 
 /* Suspended after the pivot: compare, then commit or go back. */
-static gboolean judge(struct move *move, struct handle *destination, gint64 since_us,
-		      GError **error)
+static gboolean judge(struct move *move, struct handle *destination, GError **error)
 {
 	struct job *job = move->job;
 	g_autoptr(GError) reason = NULL;
@@ -114,8 +113,9 @@ static gboolean judge(struct move *move, struct handle *destination, gint64 sinc
 	job->cut_over = TRUE;
 	if (!move_save(move, error) || !resume_guest(move, error))
 		return FALSE;
-	job->downtime_ms =
-		job->return_to == DISK_RUNNING ? (g_get_monotonic_time() - since_us) / 1000 : -1;
+	job->downtime_ms = job->return_to == DISK_RUNNING
+				   ? (g_get_monotonic_time() - (gint64)job->suspended_us) / 1000
+				   : -1;
 	return move_save(move, error);
 }
 
@@ -161,14 +161,13 @@ static gboolean cut_live(struct move *move, const struct world *world, GError **
 	if (!job->suspended) {
 		job->return_to = world->state.run == RUN_PAUSED ? DISK_PAUSED : DISK_RUNNING;
 		job->suspended = TRUE;
+		job->suspended_us = (guint64)g_get_monotonic_time();
 		if (!move_save(move, error))
 			return FALSE;
 	}
-	gint64 since_us = g_get_monotonic_time();
-
 	if (!world_on_destination(world, job) && !suspend_and_pivot(move, world, error))
 		return FALSE;
-	return judge(move, destination, since_us, error);
+	return judge(move, destination, error);
 }
 
 /* ---- off --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 
 #include "blockmig/copy/qcow2.h"
 #include "common/error.h"
+#include "common/units.h"
 
 #include <string.h>
 
@@ -66,8 +67,10 @@ static gboolean describe_source(struct job *job, const struct image_view *view,
 		return refuse(error,
 			      "%s has a backing file (%s): --format keep copies this layer alone",
 			      job->source_url, view->backing_name);
-	if (!keep && g_str_equal(options->format, "qcow2"))
+	if (!keep && g_str_equal(options->format, "qcow2")) {
+		job->virtual_bytes = units_round_up(job->virtual_bytes, 512);
 		job->data_offset = qcow2_data_offset(job->virtual_bytes);
+	}
 	return TRUE;
 }
 

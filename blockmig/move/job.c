@@ -63,6 +63,7 @@ static const struct field fields[] = {
 	FIELD(FIELD_BOOL, grafted),
 	FIELD(FIELD_BOOL, cut_over),
 	FIELD(FIELD_BOOL, finished_cold),
+	FIELD(FIELD_U64, suspended_us),
 	FIELD(FIELD_U64, downtime_ms),
 	FIELD(FIELD_U64, totals.bytes_total),
 	FIELD(FIELD_U64, totals.bytes_data),
@@ -239,7 +240,9 @@ struct job *job_from_json(const char *text, GError **error)
 
 guint64 job_destination_bytes(const struct job *job)
 {
-	return job->data_offset ? qcow2_file_bytes(job->virtual_bytes) : job->content_bytes;
+	if (job->data_offset)
+		return qcow2_file_bytes(job->virtual_bytes);
+	return job->shape == SHAPE_APPEND ? job->content_bytes : job->virtual_bytes;
 }
 
 struct overlay *job_add_overlay(struct job *job, const char *path)

@@ -61,6 +61,7 @@ struct job {
 	gboolean grafted;	   /* put-back: the source's overlay lies over the bad chain */
 	gboolean cut_over;	   /* the commit point is behind us */
 	gboolean finished_cold;	   /* the cutover was done with the guest off */
+	guint64 suspended_us;	   /* monotonic clock, the same for all processes of a boot */
 	gint64 downtime_ms;
 
 	struct copy_totals totals;

@@ -246,8 +246,10 @@ static void learn_format(struct preflight *preflight)
 	AUTO(image_format_info) info = NULL;
 
 	if (g_str_equal(job->source->format, "raw")) {
-		job->virtual_bytes =
-			source->slice_bytes ? source->slice_bytes : preflight->source_file_bytes;
+		/* QEMU sees whole sectors, whatever the file's size. */
+		job->virtual_bytes = source->slice_bytes
+					     ? source->slice_bytes
+					     : units_round_up(preflight->source_file_bytes, 512);
 		return;
 	}
 	info = image_tool_info(source, job->source->format, &failure);

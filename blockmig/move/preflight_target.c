@@ -27,7 +27,9 @@ static const char *choose_format(struct preflight *preflight, gboolean device)
 
 	job->through_qemu = !g_str_equal(had, "raw");
 	job->shape = SHAPE_APPLY;
-	job->content_bytes = job->virtual_bytes;
+	job->content_bytes = job->through_qemu
+				     ? job->virtual_bytes
+				     : MIN(job->virtual_bytes, preflight->source_file_bytes);
 	/* The layer's own file, byte for byte; only qcow2 takes rounds above it. */
 	if (keep && !device && g_str_equal(had, "qcow2")) {
 		job->shape = SHAPE_APPEND;

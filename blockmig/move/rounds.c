@@ -113,8 +113,12 @@ static gboolean append(struct move *move, guint index, GError **error)
 		return FALSE;
 	gboolean again = overlay->landed != NULL;
 
-	if (!again)
-		overlay->landed = g_path_get_basename(overlay->path);
+	if (!again) {
+		g_autofree char *base = url_basename(move->destination->url);
+
+		overlay->landed = g_strdup_printf("%s.blockmig-%" G_GINT64_FORMAT "-%u.qcow2", base,
+						  job->id, index + 1);
+	}
 	if (!move_save(move, error))
 		return FALSE;
 
