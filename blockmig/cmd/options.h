@@ -1,0 +1,62 @@
+/*
+ * Options: what the command line says, completed by the configuration file.
+ *
+ *     options_parse()      the command line alone
+ *     options_complete()   [blockmig] keys for what it did not say; checks the values
+ *
+ * Every move setting is a row of one table (settings.c), so the command line, the
+ * configuration file and --help cannot disagree.
+ */
+#ifndef CMD_OPTIONS_H
+#define CMD_OPTIONS_H
+
+#include "blockmig/move/move.h"
+#include "blockmig/report/reporter.h"
+#include "common/auto.h"
+
+#include <glib.h>
+
+/* Which options a command takes, beside those that all take. */
+enum option_groups {
+	OPTIONS_NONE = 0,
+	OPTIONS_CONNECT = 1 << 0, /* --connect */
+	OPTIONS_TO = 1 << 1,	  /* --to */
+	OPTIONS_COPY = 1 << 2,	  /* how an image is copied */
+	OPTIONS_GUEST = 1 << 3,	  /* how a guest's disk is moved */
+	OPTIONS_DRY_RUN = 1 << 4, /* --dry-run */
+	OPTIONS_FORMATS = 1 << 5, /* --from-format, --format of two images */
+	OPTIONS_WATCH = 1 << 6,	  /* --watch */
+	OPTIONS_FROM = 1 << 7,	  /* --from-format */
+};
+
+enum { SETTINGS_MAX = 24 };
+
+struct options {
+	gboolean help, json, quiet, verbose, progress, dry_run, watch;
+	char *connect; /* NULL: libvirt's default */
+	char *config_path;
+	char *to;
+	char *a_format, *b_format;    /* of two images; NULL: not said */
+	char *settings[SETTINGS_MAX]; /* as typed, by row of the table; NULL: not said */
+	char **arguments;	      /* what is left; NULL-terminated */
+	struct move_options move;
+	struct reporter *reporter; /* set before run(); borrowed */
+};
+
+struct command;
+
+void options_init(struct options *options);
+void options_clear(struct options *options);
+
+/* USAGE on what cannot be understood.  @argv[0] is skipped. */
+gboolean options_parse(struct options *options, const struct command *command, int argc,
+		       char **argv, GError **error);
+/* The text of --help for @command; the caller frees. */
+char *options_help(const struct command *command);
+/* Fills options->move.  USAGE names the option, or the key and its file. */
+gboolean options_complete(struct options *options, const struct config *config, GError **error);
+
+/* The number of a job; USAGE where @text is none. */
+gboolean options_parse_job(const char *text, gint64 *job, GError **error);
+
+#endif

@@ -1,0 +1,78 @@
+#include "blockmig/cmd/command.h"
+#include "blockmig/cmd/views.h"
+#include "blockmig/cmd/workbench.h"
+#include "common/stop.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum { WATCH_INTERVAL_MS = 1000 };
+
+static gboolean show_job(struct ledger *ledger, struct options *options, gint64 id,
+			 gboolean *running, GError **error)
+{
+	AUTO(ledger_job) job = ledger_job_get(ledger, id, error);
+
+	if (!job)
+		return FALSE;
+	g_autoptr(GPtrArray) phases = ledger_phase_list(ledger, id, error);
+
+	if (!phases)
+		return FALSE;
+	struct job_view view = views_of(ledger, job);
+
+	*running = view.holder != 0;
+	reporter_job(options->reporter, &view, phases);
+	return TRUE;
+}
+
+static gboolean show_all(struct ledger *ledger, struct options *options, gboolean *running,
+			 GError **error)
+{
+	AUTO(views) views = views_load(ledger, VIEWS_OPEN, error);
+
+	if (!views)
+		return FALSE;
+	*running = FALSE;
+	for (guint i = 0; i < views->list->len; i++)
+		*running |= g_array_index(views->list, struct job_view, i).holder != 0;
+	reporter_jobs(options->reporter, views->list);
+	return TRUE;
+}
+
+static void clear_screen(const struct options *options)
+{
+	if (options->watch && !options->json && isatty(STDOUT_FILENO))
+		fputs("\033[H\033[J", stdout);
+}
+
+static int run(struct options *options, GError **error)
+{
+	const char *text = options->arguments[0];
+	gboolean running = FALSE, shown;
+	gint64 id = 0;
+
+	if (text && !options_parse_job(text, &id, error))
+		return 0;
+	AUTO(ledger) ledger = ledger_open(workbench_state_folder(), error);
+
+	if (!ledger)
+		return 0;
+	do {
+		clear_screen(options);
+		shown = text ? show_job(ledger, options, id, &running, error)
+			     : show_all(ledger, options, &running, error);
+	} while (shown && options->watch && running && stop_sleep(WATCH_INTERVAL_MS, NULL));
+	return 0;
+}
+
+const struct command command_status = {
+	.name = "status",
+	.arguments = "[JOB]",
+	.summary = "the jobs that are not at their end, or one job and its time line",
+	.description = "Running: a process works on it. Interrupted: resume carries on.",
+	.groups = OPTIONS_WATCH,
+	.arguments_min = 0,
+	.arguments_max = 1,
+	.run = run,
+};

@@ -1,0 +1,37 @@
+#include "blockmig/cmd/views.h"
+
+struct job_view views_of(struct ledger *ledger, const struct ledger_job *job)
+{
+	g_autofree char *key = g_strdup_printf("job:%" G_GINT64_FORMAT, job->id);
+
+	return (struct job_view){
+		.job = job,
+		.holder = job->result == JOB_OPEN ? ledger_lock_holder(ledger, key) : 0,
+	};
+}
+
+struct views *views_load(struct ledger *ledger, enum views_which which, GError **error)
+{
+	g_autoptr(GPtrArray) jobs = ledger_job_list(ledger, which == VIEWS_OPEN, error);
+
+	if (!jobs)
+		return NULL;
+	struct views *views = g_new0(struct views, 1);
+
+	views->list = g_array_new(FALSE, FALSE, sizeof(struct job_view));
+	for (guint i = 0; i < jobs->len; i++) {
+		struct job_view view = views_of(ledger, g_ptr_array_index(jobs, i));
+
+		if ((view.job->result == JOB_OPEN) == (which == VIEWS_OPEN))
+			g_array_append_val(views->list, view);
+	}
+	views->jobs = g_steal_pointer(&jobs);
+	return views;
+}
+
+void views_free(struct views *views)
+{
+	g_array_unref(views->list);
+	g_ptr_array_unref(views->jobs);
+	g_free(views);
+}

@@ -1,0 +1,59 @@
+#include "blockmig/cmd/workbench.h"
+
+#define STATE_FOLDER "/var/lib/blockmig"
+
+const char *workbench_state_folder(void)
+{
+	const char *folder = g_getenv("BLOCKMIG_STATE");
+
+	return folder && *folder ? folder : STATE_FOLDER;
+}
+
+gboolean workbench_open(struct workbench *workbench, struct options *options, GError **error)
+{
+	workbench->options = options;
+	/* A child (the guardian) finds the same configuration by itself. */
+	if (options->config_path)
+		g_setenv("BLOCKMIG_CONFIG", options->config_path, TRUE);
+	workbench->config = config_load(options->config_path, error);
+	if (!workbench->config || !options_complete(options, workbench->config, error))
+		return FALSE;
+	workbench->ledger = ledger_open(workbench_state_folder(), error);
+	if (!workbench->ledger)
+		return FALSE;
+
+	workbench->notice = stop_notice_start(options->reporter);
+	workbench->context = (struct move_context){
+		.uri = options->connect,
+		.ledger = workbench->ledger,
+		.config = workbench->config,
+		.options = &options->move,
+		.reporter = reporter_move(options->reporter),
+	};
+	return TRUE;
+}
+
+gboolean workbench_connect(struct workbench *workbench, GError **error)
+{
+	if (!workbench->session)
+		workbench->session = session_open(workbench->options->connect, error);
+	workbench->context.session = workbench->session;
+	return workbench->session != NULL;
+}
+
+gboolean workbench_connect_for(struct workbench *workbench, gint64 job, GError **error)
+{
+	AUTO(ledger_job) record = ledger_job_get(workbench->ledger, job, error);
+
+	if (!record)
+		return FALSE;
+	return g_strcmp0(record->kind, "copy") == 0 || workbench_connect(workbench, error);
+}
+
+void workbench_close(struct workbench *workbench)
+{
+	g_clear_pointer(&workbench->notice, stop_notice_end);
+	g_clear_pointer(&workbench->session, session_close);
+	g_clear_pointer(&workbench->ledger, ledger_close);
+	g_clear_pointer(&workbench->config, config_free);
+}

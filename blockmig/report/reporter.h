@@ -1,0 +1,72 @@
+/*
+ * What the user is told: one reporter for a command, whatever the form.
+ *
+ * A command hands everything to the reporter, and the reporter to its sinks: text (what
+ * people read), json (JSON Lines for scripts), bar (progress on a terminal).  No command
+ * asks which of them are there.
+ *
+ *     reporter_new(...);  reporter_move() into move_context;  reporter_error();
+ *     reporter_summary();  reporter_free()
+ *
+ * Every call may come from any thread.
+ */
+#ifndef REPORT_REPORTER_H
+#define REPORT_REPORTER_H
+
+#include "blockmig/copy/compare.h"
+#include "blockmig/move/move.h"
+
+#include <glib.h>
+#include <stdio.h>
+
+struct reporter_options {
+	FILE *out, *err;   /* borrowed; the command's stdout and stderr */
+	gboolean json;	   /* JSON Lines on out instead of text */
+	gboolean quiet;	   /* errors only */
+	gboolean verbose;  /* phases too */
+	gboolean progress; /* also where err is no terminal */
+	gboolean terminal; /* err is one */
+};
+
+struct reporter;
+struct reporter *reporter_new(const struct reporter_options *options);
+void reporter_free(struct reporter *reporter);
+AUTO_DEFINE(reporter, reporter_free)
+
+/* The slots that the move room calls; borrowed, as long as the reporter. */
+const struct move_reporter *reporter_move(struct reporter *reporter);
+
+/* A remark that is no warning: what was found already done, what is skipped. */
+void reporter_note(struct reporter *reporter, gint64 job, const char *text);
+void reporter_warning(struct reporter *reporter, gint64 job, const char *text);
+/* @job 0: of none.  @exit_status: what the command will end with for it. */
+void reporter_error(struct reporter *reporter, gint64 job, const GError *error, int exit_status);
+/* The last word about a job. */
+void reporter_summary(struct reporter *reporter, const struct move_summary *summary);
+
+/* What `plan` found; then, once, over all disks. */
+void reporter_plan(struct reporter *reporter, const struct move_plan *plan);
+void reporter_plans(struct reporter *reporter, guint disks, guint obstacles);
+
+/* The outcome of a comparison; @error NULL: equal. */
+struct comparison {
+	const char *a, *b;
+	gint64 job; /* 0: of two images */
+	struct compare_totals totals;
+};
+void reporter_comparison(struct reporter *reporter, const struct comparison *comparison,
+			 const GError *error);
+
+/* A job of the ledger, with the living process that holds it (0: none does). */
+struct job_view {
+	const struct ledger_job *job;
+	int holder;
+};
+/* "running", "interrupted", or how it ended: "done", "rolled-back", "failed". */
+const char *job_view_state(const struct job_view *view);
+/* @views: GArray of struct job_view. */
+void reporter_jobs(struct reporter *reporter, GArray *views);
+/* One job with its time line, a GPtrArray of struct ledger_phase *. */
+void reporter_job(struct reporter *reporter, const struct job_view *view, GPtrArray *phases);
+
+#endif
