@@ -1,0 +1,331 @@
+#include "blockmig/copy/engine_private.h"
+
+#include "common/error.h"
+#include "common/units.h"
+#include "verify/readback.h"
+
+/* One thread.  Its rows are proven and not yet in the ledger. */
+struct prover {
+	struct engine *engine;
+	struct endpoint destination;
+	struct backoff backoff;
+	void *buffer;
+	GArray *rows;
+	gint64 commit_us; /* when they are to be */
+};
+
+/* Units first..end-1, in this thread's hands; more than one only of zeros. */
+struct stretch {
+	guint64 first, end;
+	gboolean is_zero;
+};
+
+static guint64 stretch_offset(const struct prover *prover, guint64 index)
+{
+	return prover->engine->spec->destination->offset_bytes +
+	       engine_unit_offset(prover->engine, index);
+}
+
+/* ---- what is proven --------------------------------------------------------------------- */
+
+static gboolean rows_commit(struct prover *prover, GError **error)
+{
+	struct engine *engine = prover->engine;
+	const struct ledger_unit *rows = (const struct ledger_unit *)prover->rows->data;
+
+	if (!ledger_units_put(engine->spec->ledger, engine->spec->pass, rows, prover->rows->len,
+			      error))
+		return FALSE;
+	g_mutex_lock(&engine->mutex);
+	for (guint i = 0; i < prover->rows->len; i++) {
+		for (guint64 k = 0; k < rows[i].count; k++)
+			map_proven(engine, rows[i].index + k);
+	}
+	g_cond_broadcast(&engine->changed);
+	g_mutex_unlock(&engine->mutex);
+	g_array_set_size(prover->rows, 0);
+	return TRUE;
+}
+
+static gboolean rows_add_proven(struct prover *prover, const struct ledger_unit *row,
+				GError **error)
+{
+	if (row->count == 0)
+		return TRUE;
+	if (prover->rows->len == 0)
+		prover->commit_us = g_get_monotonic_time() + ENGINE_CHECKPOINT_US;
+	rows_add(prover->rows, row);
+	if (prover->rows->len < ENGINE_ROWS && g_get_monotonic_time() < prover->commit_us)
+		return TRUE;
+	return rows_commit(prover, error);
+}
+
+static gboolean zeros_add_proven(struct prover *prover, guint64 first, guint64 end, GError **error)
+{
+	const struct ledger_unit row = {
+		.index = first, .count = end - first, .state = UNIT_PROVEN, .is_zero = TRUE};
+
+	return rows_add_proven(prover, &row, error);
+}
+
+/*
+ * The read-back of @index failed: with INTEGRITY and tries left it goes back to the
+ * workers.  Takes @cause.
+ */
+static gboolean send_again(struct prover *prover, guint64 index, guint64 data_bytes, GError *cause,
+			   GError **error)
+{
+	struct engine *engine = prover->engine;
+	guint8 *unit = &engine->map[index];
+	guint mismatches;
+
+	g_mutex_lock(&engine->mutex);
+	engine->totals.mismatches++;
+	mismatches = (*unit & MAP_MISMATCH_MASK) / MAP_MISMATCH;
+	if (mismatches < ENGINE_TRIES) {
+		*unit = (guint8)(*unit + MAP_MISMATCH);
+		map_send_again(engine, index, data_bytes);
+		g_cond_broadcast(&engine->changed);
+	}
+	g_mutex_unlock(&engine->mutex);
+	if (mismatches < ENGINE_TRIES) {
+		g_error_free(cause);
+		return TRUE;
+	}
+	g_propagate_prefixed_error(error, cause,
+				   "chunk %" G_GUINT64_FORMAT ", sent %d times: ", index,
+				   ENGINE_TRIES + 1);
+	return FALSE;
+}
+
+/* ---- data --------------------------------------------------------------------------------- */
+
+static gboolean prove_data(struct prover *prover, guint64 index, GError **error)
+{
+	struct engine *engine = prover->engine;
+	struct ledger_unit row;
+	GError *cause = NULL;
+
+	if (!ledger_unit_get(engine->spec->ledger, engine->spec->pass, index, &row, error))
+		return FALSE;
+	if (readback_prove(prover->destination.handle, prover->buffer,
+			   engine_unit_bytes(engine, index), stretch_offset(prover, index),
+			   &row.digest, &cause)) {
+		row.state = UNIT_PROVEN;
+		return rows_add_proven(prover, &row, error);
+	}
+	if (error_is(cause, BLOCKMIG_ERROR_INTEGRITY))
+		return send_again(prover, index, row.data_bytes, cause, error);
+	g_propagate_error(error, cause);
+	return FALSE;
+}
+
+/* ---- zeros ---------------------------------------------------------------------------------- */
+
+/*
+ * A destination that was fresh and has not a block more than the data needs holds
+ * nothing where zeros were left out.
+ */
+static gboolean is_proven_by_allocation(struct prover *prover, gboolean *proven, GError **error)
+{
+	struct engine *engine = prover->engine;
+	struct image_info info;
+
+	*proven = FALSE;
+	if (!engine->spec->fresh)
+		return TRUE;
+	if (!handle_describe(prover->destination.handle, &info, error))
+		return FALSE;
+	g_mutex_lock(&engine->mutex);
+	*proven = info.allocated_bytes <= engine->allocated_bytes;
+	g_mutex_unlock(&engine->mutex);
+	return TRUE;
+}
+
+/* The data extents of the stretch; one for it all where they cannot be trusted. */
+static struct extents *doubtful_extents(struct prover *prover, const struct stretch *stretch,
+					GError **error)
+{
+	const guint64 start_bytes = stretch_offset(prover, stretch->first);
+	const guint64 length_bytes = stretch_offset(prover, stretch->end - 1) +
+				     engine_unit_bytes(prover->engine, stretch->end - 1) -
+				     start_bytes;
+	struct extents *extents;
+	gboolean proven;
+
+	if (prover->destination.known.extents_trusted)
+		return handle_extents(prover->destination.handle, length_bytes, start_bytes, error);
+	if (!is_proven_by_allocation(prover, &proven, error))
+		return NULL;
+	extents = extents_new();
+	extents_append(extents, start_bytes, length_bytes, proven ? EXTENT_ZERO : EXTENT_DATA);
+	return extents;
+}
+
+static gboolean read_zeros(struct prover *prover, guint64 offset_bytes, gsize count, GError **error)
+{
+	struct handle *handle = prover->destination.handle;
+
+	if (!handle_read(handle, prover->buffer, count, offset_bytes, error))
+		return FALSE;
+	if (buffer_is_zero(prover->buffer, count))
+		return TRUE;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_INTEGRITY,
+		    "%s: %" G_GSIZE_FORMAT " bytes at offset %" G_GUINT64_FORMAT
+		    " are not the zeros that they should be",
+		    handle->name, count, offset_bytes);
+	return FALSE;
+}
+
+/* Reads what @extents have of the unit beside zeros. */
+static gboolean prove_zero_unit(struct prover *prover, guint64 index, const struct extents *extents,
+				guint *at, GError **error)
+{
+	const guint64 start_bytes = stretch_offset(prover, index);
+	const guint64 end_bytes = start_bytes + engine_unit_bytes(prover->engine, index);
+
+	for (guint i = *at; i < extents_count(extents); i++) {
+		const struct extent *extent = extents_get(extents, i);
+		const guint64 from = MAX(start_bytes, extent->offset_bytes);
+		const guint64 to = MIN(end_bytes, extent->offset_bytes + extent->length_bytes);
+
+		if (extent->offset_bytes >= end_bytes)
+			break;
+		*at = i;
+		if (extent->kind != EXTENT_ZERO && from < to &&
+		    !read_zeros(prover, from, to - from, error))
+			return FALSE;
+	}
+	return TRUE;
+}
+
+/* Takes units off the stretch's front as they are settled. */
+static gboolean prove_zeros(struct prover *prover, struct stretch *stretch, GError **error)
+{
+	AUTO(extents) extents = doubtful_extents(prover, stretch, error);
+	const guint64 first = stretch->first;
+	GError *cause = NULL;
+	guint at = 0;
+
+	if (!extents)
+		return FALSE;
+	while (stretch->first < stretch->end && engine_ending(prover->engine) == GO_ON &&
+	       prove_zero_unit(prover, stretch->first, extents, &at, &cause))
+		stretch->first++;
+	if (!zeros_add_proven(prover, first, stretch->first, error)) {
+		g_clear_error(&cause);
+		return FALSE;
+	}
+	if (error_is(cause, BLOCKMIG_ERROR_INTEGRITY))
+		return send_again(prover, stretch->first++, 0, cause, error);
+	if (cause)
+		g_propagate_error(error, cause);
+	return cause == NULL;
+}
+
+/* ---- the thread ------------------------------------------------------------------------------ */
+
+/* Neighbours in the image too, as far as one look at the extents goes. */
+static void stretch_extend(struct prover *prover, struct stretch *stretch)
+{
+	const struct engine *engine = prover->engine;
+	const guint64 most_bytes = prover->destination.known.extents_trusted || engine->spec->fresh
+					   ? ENGINE_EXTENTS_SPAN
+					   : COPY_WINDOW_BYTES;
+	const guint64 start_bytes = engine_unit_offset(engine, stretch->first);
+	guint64 end_bytes = start_bytes + engine_unit_bytes(engine, stretch->first);
+
+	while (stretch->end < engine->units && map_state(engine, stretch->end) == MAP_DONE &&
+	       !(engine->map[stretch->end] & MAP_DATA) &&
+	       engine_unit_offset(engine, stretch->end) == end_bytes &&
+	       end_bytes - start_bytes < most_bytes)
+		end_bytes += engine_unit_bytes(engine, stretch->end++);
+}
+
+/* With the mutex held.  Zeros come last: what they are proven by is known only then. */
+static gboolean take_stretch(struct prover *prover, struct stretch *stretch)
+{
+	struct engine *engine = prover->engine;
+
+	stretch->is_zero = FALSE;
+	if (!map_next_to_prove(engine, FALSE, &stretch->first)) {
+		if (!map_all_sent(engine) || !map_next_to_prove(engine, TRUE, &stretch->first))
+			return FALSE;
+		stretch->is_zero = TRUE;
+	}
+	stretch->end = stretch->first + 1;
+	if (stretch->is_zero)
+		stretch_extend(prover, stretch);
+	for (guint64 index = stretch->first; index < stretch->end; index++)
+		map_set(engine, index, MAP_PROVING);
+	return TRUE;
+}
+
+/* Waits for something to prove.  FALSE where there is nothing at hand, or the end. */
+static gboolean next_stretch(struct prover *prover, struct stretch *stretch, gboolean *end)
+{
+	struct engine *engine = prover->engine;
+	gboolean taken = FALSE;
+
+	g_mutex_lock(&engine->mutex);
+	while (!(*end = map_finished(engine) || engine_ending(engine) != GO_ON) &&
+	       !(taken = take_stretch(prover, stretch)) && prover->rows->len == 0)
+		g_cond_wait(&engine->changed, &engine->mutex);
+	g_mutex_unlock(&engine->mutex);
+	return taken;
+}
+
+static gboolean prove_stretch(struct prover *prover, struct stretch *stretch, GError **error)
+{
+	struct engine *engine = prover->engine;
+	GError *cause = NULL;
+
+	while (stretch->first < stretch->end && engine_ending(engine) == GO_ON) {
+		if (endpoint_open(&prover->destination, &cause) &&
+		    (stretch->is_zero ? prove_zeros(prover, stretch, &cause)
+				      : prove_data(prover, stretch->first, &cause))) {
+			backoff_success(&prover->backoff);
+			if (!stretch->is_zero)
+				stretch->first++;
+			continue;
+		}
+		endpoint_drop(&prover->destination);
+		if (!engine_may_retry(engine, &prover->backoff, &cause)) {
+			g_propagate_error(error, cause);
+			return FALSE;
+		}
+	}
+	return TRUE;
+}
+
+static gboolean prover_turn(struct prover *prover, GError **error)
+{
+	struct stretch stretch;
+	gboolean end;
+
+	if (next_stretch(prover, &stretch, &end))
+		return prove_stretch(prover, &stretch, error);
+	return rows_commit(prover, error) && !end;
+}
+
+gpointer prover_run(gpointer data)
+{
+	struct engine *engine = data;
+	struct prover prover = {.engine = engine, .destination = engine->destination};
+	GError *error = NULL;
+
+	prover.buffer = transport_buffer_new(engine->spec->unit_bytes);
+	prover.rows = g_array_new(FALSE, FALSE, sizeof(struct ledger_unit));
+	backoff_init(&prover.backoff, engine->spec->retry_for_ms);
+
+	while (prover_turn(&prover, &error))
+		;
+	if (error)
+		engine_fail(engine, error);
+	endpoint_drop(&prover.destination);
+	g_array_unref(prover.rows);
+	transport_buffer_free(prover.buffer);
+
+	engine_thread_ended(engine);
+	return NULL;
+}

@@ -1,0 +1,92 @@
+#include "tests/unit/copying.h"
+
+#include "common/stop.h"
+#include "common/units.h"
+
+#include <glib/gstdio.h>
+#include <string.h>
+
+void copying_begin_urls(struct copying *copying, struct url *source, struct url *destination,
+			guint64 content_bytes)
+{
+	memset(copying, 0, sizeof *copying);
+	copying->folder = g_dir_make_tmp("copying-XXXXXX", NULL);
+	copying->ledger = ledger_open(copying->folder, &copying->error);
+	g_assert_no_error(copying->error);
+	copying->source_url = source;
+	copying->destination_url = destination;
+	copying->source_end.url = source;
+	copying->destination_end.url = destination;
+	copying->spec = (struct copy_spec){.ledger = copying->ledger,
+					   .source = &copying->source_end,
+					   .destination = &copying->destination_end,
+					   .content_bytes = content_bytes,
+					   .unit_bytes = MiB,
+					   .fresh = TRUE,
+					   .prove = TRUE,
+					   .retry_for_ms = 10000};
+}
+
+void copying_begin(struct copying *copying, guint64 content_bytes)
+{
+	struct memory_image *source = memory_add("source", content_bytes);
+	struct memory_image *destination = memory_add("destination", content_bytes);
+
+	copying_begin_urls(copying, memory_url("source"), memory_url("destination"), content_bytes);
+	copying->source = source;
+	copying->destination = destination;
+}
+
+gboolean copying_run(struct copying *copying)
+{
+	struct copy_spec *spec = &copying->spec;
+	const guint64 units = spec->ranges ? spec->range_count
+					   : copy_units(spec->content_bytes, spec->unit_bytes);
+
+	g_clear_error(&copying->error);
+	if (!ledger_pass_open(copying->ledger, 1, "seed", spec->unit_bytes, units, &spec->pass,
+			      &copying->error))
+		return FALSE;
+	return copy_run(spec, &copying->totals, &copying->error);
+}
+
+gboolean copying_is_equal(const struct copying *copying)
+{
+	return memcmp(copying->source->bytes + copying->source_end.offset_bytes,
+		      copying->destination->stable + copying->destination_end.offset_bytes,
+		      copying->spec.content_bytes) == 0;
+}
+
+enum unit_state copying_state(struct copying *copying, guint64 index)
+{
+	AUTO(ledger) ledger = ledger_open(copying->folder, NULL);
+	struct ledger_unit unit;
+
+	g_assert(ledger && ledger_unit_get(ledger, copying->spec.pass, index, &unit, NULL));
+	return unit.state;
+}
+
+void folder_remove(const char *folder)
+{
+	g_autoptr(GDir) entries = g_dir_open(folder, 0, NULL);
+	const char *name;
+
+	while (entries && (name = g_dir_read_name(entries))) {
+		g_autofree char *path = g_build_filename(folder, name, NULL);
+
+		g_unlink(path);
+	}
+	g_rmdir(folder);
+}
+
+void copying_end(struct copying *copying)
+{
+	stop_reset();
+	ledger_close(copying->ledger);
+	folder_remove(copying->folder);
+	g_free(copying->folder);
+	g_clear_error(&copying->error);
+	url_free(copying->source_url);
+	url_free(copying->destination_url);
+	memory_reset();
+}

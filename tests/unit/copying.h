@@ -1,0 +1,38 @@
+/*
+ * A copy between two images in memory ("source" and "destination"), ready to run: what
+ * the engine's tests start from.
+ */
+#ifndef TESTS_UNIT_COPYING_H
+#define TESTS_UNIT_COPYING_H
+
+#include "blockmig/copy/engine.h"
+#include "tests/unit/memory.h"
+
+struct copying {
+	char *folder;
+	struct ledger *ledger;
+	struct url *source_url, *destination_url;
+	struct memory_image *source, *destination; /* NULL with copying_begin_urls */
+	struct copy_end source_end, destination_end;
+	struct copy_spec spec;
+	struct copy_totals totals;
+	GError *error;
+};
+
+/* 1 MiB chunks, fresh, proven, 10 s of tries; the source is all zeros. */
+void copying_begin(struct copying *copying, guint64 content_bytes);
+/* The same between any two images that exist; takes the URLs. */
+void copying_begin_urls(struct copying *copying, struct url *source, struct url *destination,
+			guint64 content_bytes);
+/* Runs the pass, which is opened by spec's sizes. */
+gboolean copying_run(struct copying *copying);
+/* Whether both images hold the same content. */
+gboolean copying_is_equal(const struct copying *copying);
+/* The state that the ledger has for a unit, read over a connection of its own. */
+enum unit_state copying_state(struct copying *copying, guint64 index);
+void copying_end(struct copying *copying);
+
+/* Removes a folder and the files in it. */
+void folder_remove(const char *folder);
+
+#endif
