@@ -1,6 +1,6 @@
 /*
- * qemu-img and qemu-nbd as child processes, with a deadline, killed and reaped on every
- * exit (also on our own death: PDEATHSIG).
+ * qemu-img and qemu-storage-daemon as child processes, with a deadline, killed and reaped
+ * on every exit (also on our own death: PDEATHSIG).
  */
 #ifndef VM_IMAGE_TOOL_H
 #define VM_IMAGE_TOOL_H
@@ -37,7 +37,8 @@ gboolean image_tool_create_overlay(const char *path, const struct source *backin
 
 /*
  * qemu-img commit of @overlay (qcow2 file, offline) into its @backing layer, which
- * is opened by the source given here, not by the header; the image below keeps its size.
+ * is opened by the source given here (the overlay's header is made to name it); the image
+ * below keeps its size.
  */
 gboolean image_tool_commit(const char *overlay, const struct layer *backing, GError **error);
 
@@ -45,7 +46,7 @@ gboolean image_tool_commit(const char *overlay, const struct layer *backing, GEr
 gboolean image_tool_check(const struct source *source, const char *format, GError **error);
 
 /*
- * A qemu-nbd that serves one layer, or a chain, read-only over a UNIX socket in a private
+ * An NBD server of one layer, or a chain, read-only over a UNIX socket in a private
  * folder.  @layers: active one first; each is opened by its own source (locking off),
  * never by the names in the headers; the last has no backing.  With @alone only
  * layers[0] is opened, without its backing: what is not allocated in it reads as zeros.
@@ -68,7 +69,10 @@ const struct url *image_server_top_url(const struct image_server *server);
  */
 gboolean image_tool_compare_overlays(const char *a, const char *b, GError **error);
 
-/* Runs @argv; FALSE with the words of its stderr where it does not exit with 0. */
+/*
+ * Runs @argv; FALSE with the words of its stderr where it does not exit with 0.  UNKNOWN
+ * where it neither ended nor said anything for @deadline_ms (0: no limit).
+ */
 gboolean tool_run(const char *const *argv, guint deadline_ms, char **output, GError **error);
 
 #endif

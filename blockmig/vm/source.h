@@ -40,10 +40,15 @@ void source_append_xml(GString *out, const struct source *source, const char *in
  * cannot open it.  With @locking FALSE an image that QEMU holds open can be read.
  */
 json_t *source_node(const struct source *source, gboolean locking, GError **error);
+/* The node of one layer in its format, without the layers below. */
+json_t *layer_node(const struct layer *layer, gboolean locking, GError **error);
 /*
- * The node of a chain: @layers from @first on, @count of them, the last without backing.
+ * The nodes of the first @count layers as JSON texts for --blockdev, deepest first, named
+ * "layer0", "layer1" …; read-only, locking off.  Each names the one below: a node that
+ * is given inside another is merged with the file name in that one's header, and where
+ * the two do not fit together QEMU refuses.
  */
-json_t *layers_node(GPtrArray *layers, guint first, guint count, gboolean locking, GError **error);
+GPtrArray *chain_nodes(GPtrArray *layers, guint count, GError **error);
 /* "json:{…}"; takes @node over. */
 char *node_name(json_t *node);
 

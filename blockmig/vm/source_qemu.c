@@ -91,33 +91,55 @@ static gboolean format_has_backing(const char *format)
 	return g_strv_contains(formats, format);
 }
 
-json_t *layers_node(GPtrArray *layers, guint first, guint count, gboolean locking, GError **error)
+json_t *layer_node(const struct layer *layer, gboolean locking, GError **error)
 {
-	const struct layer *layer = g_ptr_array_index(layers, first);
 	const char *format = layer->format ? layer->format : "raw";
-	json_t *backing = NULL, *node, *file;
+	json_t *file = source_node(&layer->source, locking, error);
+	json_t *node = file ? json_pack("{ss so}", "driver", format, "file", file) : NULL;
 
-	if (count > 1 && !format_has_backing(format)) {
-		refuse(&layer->source, "its format has no layer below, but the chain goes on",
-		       error);
-		return NULL;
-	}
-	file = source_node(&layer->source, locking, error);
-	if (!file)
-		return NULL;
-	if (count > 1) {
-		backing = layers_node(layers, first + 1, count - 1, locking, error);
-		if (!backing) {
-			json_decref(file);
-			return NULL;
-		}
-	}
-	node = json_pack("{ss so}", "driver", format, "file", file);
-	if (backing)
-		json_object_set_new(node, "backing", backing);
-	else if (format_has_backing(format))
+	if (node && format_has_backing(format))
 		json_object_set_new(node, "backing", json_null());
 	return node;
+}
+
+/* Named, and over the next layer by that one's name. */
+static json_t *chain_node(GPtrArray *layers, guint position, guint count, GError **error)
+{
+	const struct layer *layer = g_ptr_array_index(layers, position);
+	json_t *node = layer_node(layer, FALSE, error);
+
+	if (!node)
+		return NULL;
+	json_object_set_new(node, "node-name", json_sprintf("layer%u", position));
+	json_object_set_new(node, "read-only", json_true());
+	if (position + 1 == count)
+		return node;
+	if (!json_object_get(node, "backing")) {
+		refuse(&layer->source, "its format has no layer below, but the chain goes on",
+		       error);
+		json_decref(node);
+		return NULL;
+	}
+	json_object_set_new(node, "backing", json_sprintf("layer%u", position + 1));
+	return node;
+}
+
+GPtrArray *chain_nodes(GPtrArray *layers, guint count, GError **error)
+{
+	g_autoptr(GPtrArray) nodes = g_ptr_array_new_with_free_func(g_free);
+
+	for (guint position = count; position-- > 0;) {
+		json_t *node = chain_node(layers, position, count, error);
+		char *dumped;
+
+		if (!node)
+			return NULL;
+		dumped = json_dumps(node, JSON_COMPACT);
+		g_ptr_array_add(nodes, g_strdup(dumped));
+		free(dumped);
+		json_decref(node);
+	}
+	return g_steal_pointer(&nodes);
 }
 
 char *node_name(json_t *node)

@@ -1,0 +1,142 @@
+/*
+ * The compare at the cutover.  The guest is suspended meanwhile, so only what the
+ * overlays themselves hold is read: what lies below was proven before.
+ *
+ * Where neither holds anything they are equal; where one holds something and the other
+ * does not they differ, zeros or not: where nothing is held the layer below shows.
+ */
+#include "blockmig/vm/image_tool.h"
+
+#include "common/error.h"
+#include "common/units.h"
+#include "transports/transport.h"
+
+#include <string.h>
+
+#define PIECE_BYTES (2 * MiB)
+
+/* One of the two overlays. */
+struct side {
+	const char *path;
+	struct image_server *server;
+	struct handle *handle;
+	struct extents *extents;
+	guint at; /* the extent that the walk is in */
+	guint8 *buffer;
+};
+
+static void side_clear(struct side *side)
+{
+	if (side->extents)
+		extents_free(side->extents);
+	if (side->handle)
+		handle_close(side->handle);
+	if (side->server)
+		image_server_stop(side->server);
+	transport_buffer_free(side->buffer);
+}
+
+static gboolean side_serve(struct side *side, GError **error)
+{
+	g_autoptr(GPtrArray) layers = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
+	AUTO(source) source = source_new(SOURCE_FILE, side->path);
+
+	g_ptr_array_add(layers, layer_new(source, "qcow2"));
+	side->server = image_server_start(layers, TRUE, error);
+	return side->server != NULL;
+}
+
+static gboolean side_open(struct side *side, GError **error)
+{
+	side->buffer = transport_buffer_new(PIECE_BYTES);
+	side->handle = side_serve(side, error) ? handle_open(image_server_top_url(side->server),
+							     NULL, HANDLE_READ, error)
+					       : NULL;
+	if (side->handle)
+		side->extents = handle_extents(side->handle, side->handle->size_bytes, 0, error);
+	if (!side->extents)
+		g_prefix_error(error, "%s: ", side->path);
+	return side->extents != NULL;
+}
+
+static gboolean differ(const struct side *a, const struct side *b, guint64 offset, const char *how,
+		       GError **error)
+{
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_INTEGRITY,
+		    "%s and %s differ at offset %" G_GUINT64_FORMAT ": %s", a->path, b->path,
+		    offset, how);
+	return FALSE;
+}
+
+static gsize first_difference(const guint8 *a, const guint8 *b, gsize count)
+{
+	gsize at = 0;
+
+	while (at < count && a[at] == b[at])
+		at++;
+	return at;
+}
+
+static gboolean compare_bytes(struct side *a, struct side *b, guint64 start, guint64 end,
+			      GError **error)
+{
+	while (start < end) {
+		gsize count = (gsize)MIN(end - start, PIECE_BYTES);
+
+		if (!handle_read(a->handle, a->buffer, count, start, error) ||
+		    !handle_read(b->handle, b->buffer, count, start, error))
+			return FALSE;
+		if (memcmp(a->buffer, b->buffer, count) != 0)
+			return differ(a, b, start + first_difference(a->buffer, b->buffer, count),
+				      "their bytes are not the same", error);
+		start += count;
+	}
+	return TRUE;
+}
+
+/* The extent of this side that @offset lies in. */
+static const struct extent *extent_at(struct side *side, guint64 offset)
+{
+	const struct extent *extent = extents_get(side->extents, side->at);
+
+	while (offset >= extent->offset_bytes + extent->length_bytes)
+		extent = extents_get(side->extents, ++side->at);
+	return extent;
+}
+
+static gboolean compare_all(struct side *a, struct side *b, GError **error)
+{
+	guint64 offset = 0;
+
+	while (offset < a->handle->size_bytes) {
+		const struct extent *x = extent_at(a, offset), *y = extent_at(b, offset);
+		guint64 end =
+			MIN(x->offset_bytes + x->length_bytes, y->offset_bytes + y->length_bytes);
+
+		if ((x->kind == EXTENT_UNKNOWN) != (y->kind == EXTENT_UNKNOWN))
+			return differ(a, b, offset, "only one of them holds data there", error);
+		if ((x->kind == EXTENT_DATA || y->kind == EXTENT_DATA) &&
+		    !compare_bytes(a, b, offset, end, error))
+			return FALSE;
+		offset = end;
+	}
+	return TRUE;
+}
+
+gboolean image_tool_compare_overlays(const char *a, const char *b, GError **error)
+{
+	struct side first = {.path = a}, second = {.path = b};
+	gboolean equal = FALSE;
+
+	if (side_open(&first, error) && side_open(&second, error)) {
+		if (first.handle->size_bytes == second.handle->size_bytes)
+			equal = compare_all(&first, &second, error);
+		else
+			differ(&first, &second,
+			       MIN(first.handle->size_bytes, second.handle->size_bytes),
+			       "one of them ends there", error);
+	}
+	side_clear(&first);
+	side_clear(&second);
+	return equal;
+}
