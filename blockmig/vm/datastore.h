@@ -42,7 +42,8 @@ AUTO_DEFINE(config, config_free)
 
 /*
  * The datastore that --to names: a section, a URL, a path; owned by @config.  @pool_xml
- * may be NULL; it is the XML of a libvirt pool of that name (dir, netfs, iscsi-direct).
+ * may be NULL; it is the XML of a libvirt pool of that name (dir, fs, netfs, iscsi-direct).
+ * A URL or path inside a configured datastore has that one's secrets and path.
  */
 const struct datastore *config_datastore(struct config *config, const char *text,
 					 const char *pool_xml, GError **error);
@@ -67,7 +68,8 @@ struct place *place_of_source(struct config *config, const struct source *source
 struct place *place_of_url(struct config *config, const struct url *url, GError **error);
 
 /*
- * The image @name in @datastore (a folder), or the LUN @name of a target.
+ * The image @name in @datastore (a folder), or the LUN @name of a target; where the
+ * datastore is one image or LUN itself, that one, whatever @name says.
  * A URL that QEMU could not open (a port, a mountport) where the datastore has no path is a
  * USAGE error when @for_guest.
  */

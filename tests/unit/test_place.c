@@ -1,0 +1,348 @@
+#include "blockmig/vm/datastore_private.h"
+
+#include "common/error.h"
+
+#include <check.h>
+#include <glib/gstdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char *folder;
+
+/* Unchecked: runs in the parent, so also after a test that failed. */
+static void setup(void)
+{
+	folder = g_dir_make_tmp("blockmig-test-XXXXXX", NULL);
+}
+
+static void teardown(void)
+{
+	g_autoptr(GDir) names = g_dir_open(folder, 0, NULL);
+	const char *name;
+
+	while ((name = g_dir_read_name(names))) {
+		g_autofree char *path = g_build_filename(folder, name, NULL);
+
+		g_unlink(path);
+	}
+	g_rmdir(folder);
+	g_free(folder);
+}
+
+static char *write_file(const char *name, const char *text)
+{
+	char *path = g_build_filename(folder, name, NULL);
+
+	ck_assert(g_file_set_contents(path, text, -1, NULL));
+	g_chmod(path, 0600);
+	return path;
+}
+
+static struct config *load(void)
+{
+	g_autofree char *chap = write_file("chap", "user=u\npassword=p\n");
+	g_autofree char *text = g_strdup_printf(
+		"[datastore vol]\npath=/mnt/vol\nurl=nfs://filer:2050/export/vol/\n"
+		"[datastore deep]\npath=/mnt/vol/deep\nurl=nfs://deep/d/?uid=7&gid=8\n"
+		"[datastore net]\nurl=nfs://net/e/?uid=64055\n"
+		"[datastore ports]\nurl=nfs://net/ports/?mountport=99\n"
+		"[datastore san]\nurl=iscsi://array/iqn.x:t/\nchap-file=%s\n"
+		"secret=guests\ninitiator=iqn.x:me\n"
+		"[datastore nosecret]\nurl=iscsi://array/iqn.x:n/\nchap-file=%s\n"
+		"[datastore lun]\nurl=iscsi://array:3261/iqn.x:l/5\n"
+		"[datastore local]\npath=%s\n",
+		chap, chap, folder);
+	g_autofree char *path = write_file("blockmig.conf", text);
+	g_autoptr(GError) error = NULL;
+	struct config *config = config_load(path, &error);
+
+	ck_assert_msg(config, "%s", error ? error->message : "");
+	return config;
+}
+
+static void assert_url(const struct place *place, const char *wanted)
+{
+	g_autofree char *text = url_format(place->url);
+
+	ck_assert_str_eq(text, wanted);
+}
+
+static struct place *of_file(struct config *config, const char *path)
+{
+	AUTO(source) source = source_new(SOURCE_FILE, path);
+
+	return place_of_source(config, source, NULL);
+}
+
+static struct place *of_url(struct config *config, const char *text)
+{
+	AUTO(url) url = url_parse(text, NULL);
+
+	ck_assert_ptr_nonnull(url);
+	return place_of_url(config, url, NULL);
+}
+
+static struct place *in(struct config *config, const char *datastore, const char *name,
+			gboolean for_guest, GError **error)
+{
+	return place_in_datastore(config, config_datastore(config, datastore, NULL, NULL), name,
+				  for_guest, error);
+}
+
+START_TEST(the_longest_path_decides)
+{
+	AUTO(config) config = load();
+	AUTO(place) shallow = of_file(config, "/mnt/vol/sub/a.img");
+	AUTO(place) deep = of_file(config, "/mnt/vol/deep/a.img");
+	AUTO(place) neither = of_file(config, "/mnt/vol2/a.img");
+
+	assert_url(shallow, "nfs://filer:2050/export/vol/sub/a.img");
+	ck_assert_str_eq(shallow->datastore->name, "vol");
+	ck_assert_ptr_eq(shallow->transport, &shallow->datastore->transport);
+	assert_url(deep, "nfs://deep/d/a.img?uid=7&gid=8");
+	ck_assert_int_eq(neither->url->scheme, URL_FILE);
+	ck_assert_str_eq(neither->url->path, "/mnt/vol2/a.img");
+	ck_assert_ptr_null(neither->datastore);
+	ck_assert_ptr_null(neither->transport);
+}
+END_TEST
+
+START_TEST(network_disks_find_their_datastore)
+{
+	AUTO(config) config = load();
+	AUTO(source) lun = source_new(SOURCE_ISCSI, "iqn.x:t/3");
+	AUTO(source) nfs = source_new(SOURCE_NFS, "/e/a.img");
+	AUTO(place) first = NULL;
+	AUTO(place) second = NULL;
+
+	lun->host = g_strdup("array");
+	nfs->host = g_strdup("net");
+	nfs->gid = 9;
+	first = place_of_source(config, lun, NULL);
+	second = place_of_source(config, nfs, NULL);
+	assert_url(first, "iscsi://array/iqn.x:t/3");
+	ck_assert_str_eq(first->transport->chap_user, "u");
+	assert_url(second, "nfs://net/e/a.img?uid=64055&gid=9");
+}
+END_TEST
+
+START_TEST(what_cannot_be_reached_is_refused)
+{
+	AUTO(config) config = load();
+	AUTO(source) other = source_new(SOURCE_OTHER, NULL);
+	g_autoptr(GError) error = NULL;
+
+	other->other = g_strdup("a rados image");
+	ck_assert_ptr_null(place_of_source(config, other, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
+	ck_assert(g_str_has_prefix(error->message, "a rados image: "));
+}
+END_TEST
+
+START_TEST(urls_have_a_guests_address)
+{
+	AUTO(config) config = load();
+	AUTO(place) mounted = of_url(config, "nfs://filer:2050/export/vol/a b.img");
+	AUTO(place) network = of_url(config, "nfs://net/e/a.img");
+	AUTO(place) lun = of_url(config, "iscsi://array/iqn.x:t/3");
+	AUTO(place) local = of_url(config, "/mnt/vol/x.img");
+	AUTO(place) nbd = of_url(config, "nbd+unix:///?socket=/s");
+
+	ck_assert_int_eq(mounted->source.type, SOURCE_FILE);
+	ck_assert_str_eq(mounted->source.path, "/mnt/vol/a b.img");
+	ck_assert_int_eq(network->source.type, SOURCE_NFS);
+	ck_assert_str_eq(network->source.path, "/e/a.img");
+	ck_assert_int_eq(network->source.uid, 64055);
+	ck_assert_int_eq(network->source.gid, -1);
+	ck_assert_int_eq(lun->source.type, SOURCE_ISCSI);
+	ck_assert_str_eq(lun->source.path, "iqn.x:t/3");
+	ck_assert_str_eq(lun->source.initiator, "iqn.x:me");
+	ck_assert_str_eq(lun->source.auth_user, "u");
+	ck_assert_str_eq(lun->source.auth_secret_usage, "guests");
+	ck_assert_str_eq(local->source.path, "/mnt/vol/x.img");
+	assert_url(local, "nfs://filer:2050/export/vol/x.img");
+	ck_assert_int_eq(nbd->source.type, SOURCE_OTHER);
+}
+END_TEST
+
+START_TEST(a_new_image_has_both_addresses)
+{
+	AUTO(config) config = load();
+	AUTO(place) file = in(config, "vol", "n.img", TRUE, NULL);
+	AUTO(place) lun = in(config, "san", "4", TRUE, NULL);
+	AUTO(place) fixed = in(config, "lun", "anything", TRUE, NULL);
+	AUTO(place) local = in(config, "local", "n.img", TRUE, NULL);
+
+	ck_assert_str_eq(file->source.path, "/mnt/vol/n.img");
+	assert_url(file, "nfs://filer:2050/export/vol/n.img");
+	ck_assert_str_eq(lun->source.path, "iqn.x:t/4");
+	ck_assert_str_eq(fixed->source.path, "iqn.x:l/5");
+	ck_assert_int_eq(fixed->source.port, 3261);
+	ck_assert_int_eq(local->source.type, SOURCE_FILE);
+	ck_assert_str_eq(local->source.path, local->url->path);
+}
+END_TEST
+
+START_TEST(what_qemu_could_not_open_is_refused_for_a_guest_only)
+{
+	static const struct {
+		const char *datastore, *name;
+	} cases[] = {{"ports", "a.img"}, {"nosecret", "1"}};
+	AUTO(config) config = load();
+
+	for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(GError) error = NULL;
+		AUTO(place) bare = in(config, cases[i].datastore, cases[i].name, FALSE, NULL);
+
+		ck_assert_ptr_nonnull(bare);
+		ck_assert_ptr_null(in(config, cases[i].datastore, cases[i].name, TRUE, &error));
+		ck_assert(error_is(error, BLOCKMIG_ERROR_USAGE));
+	}
+}
+END_TEST
+
+START_TEST(names_that_leave_the_datastore_are_refused)
+{
+	static const char *const names[] = {"", "..", "a/b", "."};
+	AUTO(config) config = load();
+
+	for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_autoptr(GError) error = NULL;
+
+		ck_assert_ptr_null(in(config, "vol", names[i], TRUE, &error));
+		ck_assert(error_is(error, BLOCKMIG_ERROR_USAGE));
+	}
+}
+END_TEST
+
+static void assert_mount(const char *table, const char *path, const char *wanted)
+{
+	AUTO(url) url = host_nfs_url(table, path);
+	g_autofree char *text = url ? url_format(url) : NULL;
+
+	ck_assert_msg(g_strcmp0(text, wanted) == 0, "%s: %s, not %s", path, text, wanted);
+}
+
+START_TEST(nfs_mounts_are_datastores_by_themselves)
+{
+	g_autofree char *table = write_file(
+		"mountinfo",
+		"22 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n"
+		"40 22 0:50 / /mnt/a rw shared:2 master:3 - nfs filer:/export rw,vers=3,port=0\n"
+		"41 22 0:50 /sub /mnt/my\\040disks rw - nfs4 filer:/export rw,vers=4.2\n"
+		"42 22 0:51 / /mnt/six rw - nfs [fe80::1]:/six rw,port=2050\n"
+		"43 40 8:2 / /mnt/a/local rw - xfs /dev/sdb rw\n"
+		"44 22 0:52 / /mnt/b rw - xfs /dev/sdc rw\n"
+		"45 22 0:53 / /mnt/b rw - nfs other:/b rw\n"
+		"broken line\n");
+
+	assert_mount(table, "/mnt/a/x/y.img", "nfs://filer/export/x/y.img");
+	assert_mount(table, "/mnt/a", "nfs://filer/export");
+	assert_mount(table, "/mnt/my disks/z", "nfs://filer/export/sub/z");
+	assert_mount(table, "/mnt/six/i", "nfs://[fe80::1]:2050/six/i");
+	assert_mount(table, "/mnt/b/i", "nfs://other/b/i");
+	assert_mount(table, "/mnt/a/local/i", NULL);
+	assert_mount(table, "/mnt/ab/i", NULL);
+	assert_mount("/nonexistent", "/mnt/a/i", NULL);
+}
+END_TEST
+
+START_TEST(a_link_into_a_mount_is_followed)
+{
+	g_autofree char *table = g_strdup_printf("40 22 0:50 / %s/real rw - nfs f:/e rw\n", folder);
+	g_autofree char *mounts = write_file("mountinfo", table);
+	g_autofree char *real = write_file("real", "");
+	g_autofree char *link = g_build_filename(folder, "link", NULL);
+
+	ck_assert_int_eq(symlink(real, link), 0);
+	assert_mount(mounts, link, "nfs://f/e");
+}
+END_TEST
+
+START_TEST(iscsi_devices_are_found_by_their_links)
+{
+	static const struct {
+		const char *link, *wanted;
+	} cases[] = {
+		{"ip-10.0.0.1:3260-iscsi-iqn.x:t-lun-3", "iscsi://10.0.0.1/iqn.x:t/3"},
+		{"ip-[fe80::1]:3261-iscsi-iqn.x:a-lun-b-lun-0",
+		 "iscsi://[fe80::1]:3261/iqn.x:a-lun-b/0"},
+		{"ip-10.0.0.1:3260-iscsi-iqn.x:t-lun-3-part1", NULL},
+		{"pci-0000:00:1f.2-ata-1", NULL},
+	};
+
+	for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *name = g_strdup_printf("device%u", i);
+		g_autofree char *device = write_file(name, "");
+		g_autofree char *link = g_build_filename(folder, cases[i].link, NULL);
+		AUTO(url) url = NULL;
+		g_autofree char *text = NULL;
+
+		ck_assert_int_eq(symlink(device, link), 0);
+		url = host_iscsi_url(folder, device);
+		text = url ? url_format(url) : NULL;
+		ck_assert_msg(g_strcmp0(text, cases[i].wanted) == 0, "%s", text);
+		ck_assert_int_eq(g_unlink(link), 0);
+	}
+}
+END_TEST
+
+static gboolean same(const struct place *a, const struct place *b)
+{
+	g_autoptr(GError) error = NULL;
+	gboolean result = FALSE;
+
+	ck_assert_msg(place_same_image(a, b, &result, &error), "%s", error ? error->message : "");
+	return result;
+}
+
+START_TEST(one_file_by_two_names_is_the_same)
+{
+	AUTO(config) config = load();
+	g_autofree char *first = write_file("first", "1");
+	g_autofree char *other = write_file("other", "1");
+	g_autofree char *hard = g_build_filename(folder, "hard", NULL);
+	g_autofree char *soft = g_build_filename(folder, "soft", NULL);
+	g_autofree char *missing = g_build_filename(folder, "missing", NULL);
+	AUTO(place) a = of_file(config, first);
+	AUTO(place) b = of_file(config, other);
+	AUTO(place) c = of_file(config, hard);
+	AUTO(place) d = of_file(config, soft);
+	AUTO(place) e = of_file(config, missing);
+
+	ck_assert_int_eq(link(first, hard), 0);
+	ck_assert_int_eq(symlink(first, soft), 0);
+	ck_assert(same(a, a));
+	ck_assert(!same(a, b));
+	ck_assert(same(a, c));
+	ck_assert(same(a, d));
+	ck_assert(!same(a, e));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("place");
+	TCase *cases = tcase_create("place");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	suite_add_tcase(suite, cases);
+	tcase_add_unchecked_fixture(cases, setup, teardown);
+	tcase_add_test(cases, the_longest_path_decides);
+	tcase_add_test(cases, network_disks_find_their_datastore);
+	tcase_add_test(cases, what_cannot_be_reached_is_refused);
+	tcase_add_test(cases, urls_have_a_guests_address);
+	tcase_add_test(cases, a_new_image_has_both_addresses);
+	tcase_add_test(cases, what_qemu_could_not_open_is_refused_for_a_guest_only);
+	tcase_add_test(cases, names_that_leave_the_datastore_are_refused);
+	tcase_add_test(cases, nfs_mounts_are_datastores_by_themselves);
+	tcase_add_test(cases, a_link_into_a_mount_is_followed);
+	tcase_add_test(cases, iscsi_devices_are_found_by_their_links);
+	tcase_add_test(cases, one_file_by_two_names_is_the_same);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
