@@ -26,10 +26,12 @@ static struct url *url_of(int lun)
 	return url;
 }
 
-static void assert_good(gboolean good, const GError *error)
-{
-	ck_assert_msg(good, "%s", error ? error->message : "failed without an error");
-}
+/* The call comes before a look at the error. */
+#define assert_good(call, error)                                                                   \
+	do {                                                                                       \
+		gboolean good = (call);                                                            \
+		ck_assert_msg(good, "%s", (error) ? (error)->message : "failed without an error"); \
+	} while (0)
 
 static void assert_code(const GError *error, enum blockmig_error code)
 {

@@ -1,0 +1,283 @@
+#include "tests/unit/nfs_script.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <nfsc/libnfs.h>
+#include <nfsc/libnfs-raw.h>
+#include <nfsc/libnfs-raw-mount.h>
+#include <nfsc/libnfs-raw-nfs.h>
+
+enum { LINKS = 16, REQUEST_BYTES = 512 * 1024, REPLY_ROOM = REQUEST_BYTES + 4096 };
+
+static struct nfs_script *script;
+static char root_handle[] = "root", file_handle[] = "file";
+
+/* A copy of the call's arguments, which libnfs may have decoded to any address. */
+#define ARGUMENTS(type, name)                                                                      \
+	type name;                                                                                 \
+	memcpy(&name, call->body.cbody.args, sizeof(name))
+
+static int reply(struct rpc_context *rpc, struct rpc_msg *call, void *result, zdrproc_t encode)
+{
+	return rpc_send_reply(rpc, call, result, encode, REPLY_ROOM);
+}
+
+static gboolean must_wait(void)
+{
+	if (script->jukebox == 0)
+		return FALSE;
+	script->jukebox--;
+	return TRUE;
+}
+
+static u_int shortened(u_int bytes)
+{
+	return script->most_bytes ? MIN(bytes, script->most_bytes) : bytes;
+}
+
+/* ---- MOUNT -------------------------------------------------------------------- */
+
+static int on_export(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	struct exportnode node = {.ex_dir = (char *)"/export"};
+	exports list = &node;
+
+	return reply(rpc, call, &list, (zdrproc_t)zdr_exports);
+}
+
+static int on_mount(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	int flavour = 1;
+	mountres3 result = {.fhs_status = MNT3_OK};
+	mountres3_ok *mounted = &result.mountres3_u.mountinfo;
+
+	mounted->fhandle.fhandle3_len = sizeof(root_handle);
+	mounted->fhandle.fhandle3_val = root_handle;
+	mounted->auth_flavors.auth_flavors_len = 1;
+	mounted->auth_flavors.auth_flavors_val = &flavour;
+	return reply(rpc, call, &result, (zdrproc_t)zdr_mountres3);
+}
+
+/* ---- NFS ---------------------------------------------------------------------- */
+
+static int on_lookup(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	LOOKUP3res result = {.status = script->exists ? NFS3_OK : NFS3ERR_NOENT};
+
+	result.LOOKUP3res_u.resok.object.data.data_len = sizeof(file_handle);
+	result.LOOKUP3res_u.resok.object.data.data_val = file_handle;
+	return reply(rpc, call, &result, (zdrproc_t)zdr_LOOKUP3res);
+}
+
+static int on_getattr(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	GETATTR3res result = {.status = NFS3_OK};
+
+	result.GETATTR3res_u.resok.obj_attributes = (fattr3){
+		.type = NF3REG, .nlink = 1, .size = NFS_SCRIPT_BYTES, .fsid = 1, .fileid = 2};
+	return reply(rpc, call, &result, (zdrproc_t)zdr_GETATTR3res);
+}
+
+static int on_setattr(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	SETATTR3res result = {.status = NFS3_OK};
+
+	return reply(rpc, call, &result, (zdrproc_t)zdr_SETATTR3res);
+}
+
+static int on_fsinfo(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	FSINFO3res result = {.status = NFS3_OK};
+
+	result.FSINFO3res_u.resok.rtmax = REQUEST_BYTES;
+	result.FSINFO3res_u.resok.wtmax = REQUEST_BYTES;
+	return reply(rpc, call, &result, (zdrproc_t)zdr_FSINFO3res);
+}
+
+/* A record marker and a header that promise more than comes before the end. */
+static int cut_off(struct rpc_context *rpc, const struct rpc_msg *call, u_int bytes)
+{
+	guint32 header[] = {htonl(0x80000000u | (24 + 28 + bytes)), htonl(call->xid), htonl(1)};
+
+	script->cut_read = FALSE;
+	if (write(rpc_get_fd(rpc), header, sizeof(header)) < 0 ||
+	    write(rpc_get_fd(rpc), script->data, bytes / 2) < 0)
+		return -1;
+	return -1;
+}
+
+static int on_read(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	ARGUMENTS(READ3args, read);
+	READ3res result = {.status = must_wait() ? NFS3ERR_JUKEBOX : NFS3_OK};
+	READ3resok *good = &result.READ3res_u.resok;
+
+	script->reads++;
+	if (script->cut_read)
+		return cut_off(rpc, call, read.count);
+	if (result.status == NFS3_OK) {
+		good->count = good->data.data_len = shortened(read.count);
+		good->data.data_val = (char *)script->data + read.offset;
+	}
+	return reply(rpc, call, &result, (zdrproc_t)zdr_READ3res);
+}
+
+static int on_write(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	ARGUMENTS(WRITE3args, request);
+	WRITE3res result = {.status = (nfsstat3)script->write_status};
+	WRITE3resok *good = &result.WRITE3res_u.resok;
+
+	script->writes++;
+	if (must_wait())
+		result.status = NFS3ERR_JUKEBOX;
+	if (result.status == NFS3_OK) {
+		good->count = shortened(request.count);
+		good->committed = script->stable ? FILE_SYNC : UNSTABLE;
+		memcpy(good->verf, &script->verifier, sizeof(good->verf));
+		memcpy(script->data + request.offset, request.data.data_val, good->count);
+	}
+	if (script->restart_after && --script->restart_after == 0)
+		script->verifier++;
+	return reply(rpc, call, &result, (zdrproc_t)zdr_WRITE3res);
+}
+
+static int on_commit(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	COMMIT3res result = {.status = NFS3_OK};
+
+	script->commits++;
+	memcpy(result.COMMIT3res_u.resok.verf, &script->verifier, sizeof(script->verifier));
+	return reply(rpc, call, &result, (zdrproc_t)zdr_COMMIT3res);
+}
+
+/* As RFC 1813 has it: the file is there, and good, for whoever brings its verifier. */
+static int on_create(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	ARGUMENTS(CREATE3args, request);
+	CREATE3res result = {.status = NFS3_OK};
+	guint64 verifier;
+
+	memcpy(&verifier, request.how.createhow3_u.verf, sizeof(verifier));
+	script->creates++;
+	if (script->exists && verifier != script->create_verifier)
+		result.status = NFS3ERR_EXIST;
+	script->exists = TRUE;
+	script->create_verifier = verifier;
+	if (script->swallow_create) {
+		script->swallow_create = FALSE;
+		return -1;
+	}
+	return reply(rpc, call, &result, (zdrproc_t)zdr_CREATE3res);
+}
+
+/* ---- the process -------------------------------------------------------------- */
+
+/* libnfs decodes strings only into memory that is zero, and gives memory that is not. */
+#define DECODER(type)                                                                              \
+	static uint32_t decode_##type(ZDR *zdr, void *arguments, ...)                              \
+	{                                                                                          \
+		memset(arguments, 0, sizeof(type));                                                \
+		return zdr_##type(zdr, arguments);                                                 \
+	}
+
+DECODER(READ3args)
+DECODER(WRITE3args)
+DECODER(CREATE3args)
+
+static uint32_t decode_nothing(ZDR *zdr G_GNUC_UNUSED, void *arguments G_GNUC_UNUSED, ...)
+{
+	return 1;
+}
+
+static struct service_proc mount_procedures[] = {
+	{MOUNT3_EXPORT, on_export, decode_nothing, 0},
+	{MOUNT3_MNT, on_mount, decode_nothing, 0},
+};
+
+static struct service_proc nfs_procedures[] = {
+	{NFS3_GETATTR, on_getattr, decode_nothing, 0},
+	{NFS3_SETATTR, on_setattr, decode_nothing, 0},
+	{NFS3_LOOKUP, on_lookup, decode_nothing, 0},
+	{NFS3_READ, on_read, decode_READ3args, sizeof(READ3args)},
+	{NFS3_WRITE, on_write, decode_WRITE3args, sizeof(WRITE3args)},
+	{NFS3_CREATE, on_create, decode_CREATE3args, sizeof(CREATE3args)},
+	{NFS3_FSINFO, on_fsinfo, decode_nothing, 0},
+	{NFS3_COMMIT, on_commit, decode_nothing, 0},
+};
+
+static struct rpc_context *accept_link(int listener)
+{
+	int fd = accept(listener, NULL, NULL);
+	struct rpc_context *rpc = rpc_init_server_context(fd);
+
+	rpc_register_service(rpc, MOUNT_PROGRAM, MOUNT_V3, mount_procedures,
+			     G_N_ELEMENTS(mount_procedures));
+	rpc_register_service(rpc, NFS_PROGRAM, NFS_V3, nfs_procedures,
+			     G_N_ELEMENTS(nfs_procedures));
+	return rpc;
+}
+
+static void G_GNUC_NORETURN serve(int listener)
+{
+	struct rpc_context *links[LINKS] = {0};
+
+	for (;;) {
+		struct pollfd wait[LINKS + 1] = {{.fd = listener, .events = POLLIN}};
+
+		for (guint i = 0; i < LINKS; i++) {
+			wait[i + 1].fd = links[i] ? rpc_get_fd(links[i]) : -1;
+			wait[i + 1].events = links[i] ? (short)rpc_which_events(links[i]) : 0;
+		}
+		if (poll(wait, LINKS + 1, -1) < 0)
+			_exit(1);
+		for (guint i = 0; i < LINKS; i++) {
+			if (wait[i + 1].revents && rpc_service(links[i], wait[i + 1].revents) < 0)
+				g_clear_pointer(&links[i], rpc_destroy_context);
+			if (!links[i] && (wait[0].revents & POLLIN)) {
+				links[i] = accept_link(listener);
+				wait[0].revents = 0;
+			}
+		}
+	}
+}
+
+struct nfs_script *nfs_script_start(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	script = mmap(NULL, sizeof(*script), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
+	if (listener < 0 || script == MAP_FAILED ||
+	    bind(listener, (struct sockaddr *)&address, length) < 0 ||
+	    listen(listener, LINKS) < 0 ||
+	    getsockname(listener, (struct sockaddr *)&address, &length) < 0)
+		abort();
+	script->port = ntohs(address.sin_port);
+	script->verifier = 1;
+	script->exists = TRUE;
+	if (fork() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		serve(listener);
+	}
+	close(listener);
+	return script;
+}
+
+char *nfs_script_url(const struct nfs_script *of)
+{
+	return g_strdup_printf("nfs://127.0.0.1:%d/export/disk?mountport=%d", of->port, of->port);
+}
