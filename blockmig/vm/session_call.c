@@ -72,6 +72,22 @@ static enum blockmig_error code_of(int libvirt_code)
 	}
 }
 
+/* Where no connection could be made: a daemon that refuses us will do so again. */
+static enum blockmig_error code_of_connect(int libvirt_code)
+{
+	switch (libvirt_code) {
+	case VIR_ERR_AUTH_FAILED:
+	case VIR_ERR_AUTH_CANCELLED:
+	case VIR_ERR_AUTH_UNAVAILABLE:
+	case VIR_ERR_ACCESS_DENIED:
+	case VIR_ERR_CONFIG_UNSUPPORTED:
+	case VIR_ERR_INVALID_ARG:
+		return BLOCKMIG_ERROR_PERMANENT;
+	default:
+		return BLOCKMIG_ERROR_TRANSIENT;
+	}
+}
+
 /* "domain web: vda: suspend"; the caller frees. */
 static char *describe(struct session *session, const struct call *call)
 {
@@ -110,7 +126,7 @@ static void set_error(GError **error, struct session *session, const struct call
 			    what, call->cause);
 		break;
 	case WORKER_UNREACHED:
-		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
+		g_set_error(error, BLOCKMIG_ERROR, code_of_connect(call->code),
 			    "%s: libvirt at %s cannot be reached (does libvirtd run?): %s", what,
 			    session->uri ? session->uri : "its default URI", call->cause);
 		break;
@@ -148,8 +164,9 @@ static gboolean may_try_again(const struct call *call, enum worker_outcome outco
 {
 	if (call->once || deadline_left(deadline) <= RETRY_MS)
 		return FALSE;
-	return outcome == WORKER_UNREACHED ||
-	       (outcome == WORKER_BROKEN && call->effect == CALL_ASKS);
+	if (outcome == WORKER_UNREACHED)
+		return code_of_connect(call->code) == BLOCKMIG_ERROR_TRANSIENT;
+	return outcome == WORKER_BROKEN && call->effect == CALL_ASKS;
 }
 
 gboolean call_perform(struct session *session, struct call *call, GError **error)

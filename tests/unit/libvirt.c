@@ -236,7 +236,7 @@ static void remove_guest(const char *name)
 char *libvirt_guest(const char *name, gboolean start)
 {
 	g_autofree char *image_name = g_strdup_printf("%s.qcow2", name);
-	g_autofree char *image = libvirt_image(image_name, NULL);
+	g_autofree char *image = g_strdup_printf("%s/%s", folder, image_name);
 	g_autofree char *xml_path = g_strdup_printf("%s/%s.xml", folder, name);
 	char *uuid = g_uuid_string_random();
 	g_autofree char *xml = g_strdup_printf(
@@ -250,6 +250,7 @@ char *libvirt_guest(const char *name, gboolean start)
 		name, uuid, image);
 
 	remove_guest(name);
+	g_free(libvirt_image(image_name, NULL));
 	write_file(xml_path, xml);
 	virsh("define", xml_path, NULL);
 	if (start)

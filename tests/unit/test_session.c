@@ -627,6 +627,50 @@ START_TEST(a_daemon_that_stands_still_makes_calls_unknown_at_their_deadline)
 }
 END_TEST
 
+START_TEST(a_session_closes_though_the_daemon_stands_still)
+{
+	AUTO(session) session = open_session();
+	gint64 begin = g_get_monotonic_time();
+
+	libvirtd_freeze();
+	session_close(g_steal_pointer(&session));
+	ck_assert_int_lt(g_get_monotonic_time() - begin, 10 * G_TIME_SPAN_SECOND);
+	libvirtd_thaw();
+}
+END_TEST
+
+struct asker {
+	struct session *session;
+	const char *uuid;
+	GThread *thread;
+};
+
+static gpointer ask_often(gpointer data)
+{
+	struct asker *asker = data;
+	struct domain_state state = {0};
+	gboolean fine = TRUE;
+
+	for (int i = 0; i < 10; i++)
+		fine = fine && session_state(asker->session, asker->uuid, &state, NULL);
+	return GINT_TO_POINTER(fine && state.run == RUN_RUNNING);
+}
+
+START_TEST(threads_share_a_session)
+{
+	AUTO(session) session = open_session();
+	g_autofree char *uuid = libvirt_guest("shared", TRUE);
+	struct asker askers[8];
+
+	for (guint i = 0; i < G_N_ELEMENTS(askers); i++) {
+		askers[i] = (struct asker){session, uuid, NULL};
+		askers[i].thread = g_thread_new("asker", ask_often, &askers[i]);
+	}
+	for (guint i = 0; i < G_N_ELEMENTS(askers); i++)
+		ck_assert(GPOINTER_TO_INT(g_thread_join(askers[i].thread)));
+}
+END_TEST
+
 /* ---- whose libvirt it is
  * ---------------------------------------------------------------------------- */
 
@@ -712,6 +756,8 @@ static TCase *failing(void)
 	tcase_add_test(tests, a_question_waits_until_libvirtd_is_back);
 	tcase_add_test(tests, without_libvirtd_the_error_is_transient_and_names_it);
 	tcase_add_test(tests, a_daemon_that_stands_still_makes_calls_unknown_at_their_deadline);
+	tcase_add_test(tests, a_session_closes_though_the_daemon_stands_still);
+	tcase_add_test(tests, threads_share_a_session);
 	tcase_add_test(tests, libvirt_on_another_host_is_refused_before_it_is_called);
 	tcase_add_test(tests, a_hypervisor_other_than_qemu_is_refused);
 	tcase_add_test(tests, a_socket_of_this_host_is_accepted);
