@@ -77,7 +77,8 @@ char *session_metadata_get(struct session *session, const char *uuid, gboolean l
 /*
  * External disk-only snapshot, NO_METADATA | ATOMIC | REUSE_EXT.  With @quiesce the file
  * systems are frozen through the guest agent with a time limit and surely thawed;
- * *quiesced says whether that worked (where not, the snapshot is taken without).
+ * *quiesced says whether that worked (where not, the snapshot is taken without).  OPERATOR
+ * where they could not be thawed, whether the snapshot was taken or not.
  */
 gboolean session_snapshot(struct session *session, const char *uuid, const char *xml,
 			  gboolean quiesce, gboolean *quiesced, GError **error);
@@ -113,8 +114,10 @@ gboolean session_block_job(struct session *session, const char *uuid, const char
 enum block_event { EVENT_NONE, EVENT_READY, EVENT_COMPLETED, EVENT_FAILED, EVENT_CANCELED };
 void session_events_clear(struct session *session, const char *uuid, const char *disk);
 /*
- * Waits up to @milliseconds for an event of this disk's block job, or the guest's end
- * (which returns too), or a stop.  A hint: the caller looks at the XML in any case.
+ * Waits up to @milliseconds for a new event of this disk's block job, or the guest's end
+ * (which returns too), or a stop; returns also when libvirtd came back, as events were
+ * missed then.  The answer is the last event since the clear, new or not.  A hint: the
+ * caller looks at the XML in any case.
  */
 enum block_event session_events_wait(struct session *session, const char *uuid, const char *disk,
 				     guint milliseconds);
