@@ -20,12 +20,16 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 /* Alignment that O_DIRECT asks for at every file system that we know. */
 enum { DIRECT_BYTES = 4096 };
+
+/* Pages that are looked up in the page cache at a time: 4 MiB of them. */
+enum { CACHED_PAGES = 1024 };
 
 /* From the cheapest to the dearest; one that is refused is not tried again. */
 enum zero_way { ZERO_PUNCH, ZERO_RANGE, ZERO_DEVICE, ZERO_WRITE };
@@ -34,7 +38,7 @@ struct file_image {
 	struct handle base;
 	int fd;
 	int direct_fd; /* -1: O_DIRECT does not work here */
-	gsize direct_bytes;
+	gsize direct_bytes, page_bytes;
 	gboolean is_device;
 	dev_t device;
 	gboolean nowait_refused;
@@ -123,6 +127,7 @@ static gboolean measure(struct file_image *file, const struct stat *st, GError *
 	struct handle *handle = &file->base;
 
 	file->is_device = S_ISBLK(st->st_mode);
+	file->page_bytes = (gsize)sysconf(_SC_PAGESIZE);
 	if (!file->is_device) {
 		handle->size_bytes = (guint64)st->st_size;
 		handle->block_bytes = 1;
@@ -237,16 +242,37 @@ static gsize buffered_part(const struct file_image *file, gsize count, guint64 o
 	return MIN(count, file->direct_bytes - skew);
 }
 
-/* -1 with EAGAIN: not in the page cache. */
+/* How many bytes from @offset on the page cache holds; 0 where that cannot be told. */
+static gsize cached_part(const struct file_image *file, gsize count, guint64 offset)
+{
+	guint8 resident[CACHED_PAGES];
+	gsize page = file->page_bytes, skew = offset % page, pages = 0;
+	gsize length = MIN(skew + count, CACHED_PAGES * page);
+	void *map = mmap(NULL, length, PROT_READ, MAP_SHARED, file->fd, (off_t)(offset - skew));
+
+	if (map == MAP_FAILED)
+		return 0;
+	if (mincore(map, length, resident) == 0)
+		while (pages * page < length && (resident[pages] & 1))
+			pages++;
+	munmap(map, length);
+	return pages == 0 ? 0 : MIN(pages * page, length) - skew;
+}
+
+/*
+ * -1 with EAGAIN: not in the page cache.  RWF_NOWAIT alone would not do: where it finds
+ * nothing it starts a read-ahead, which fills the cache with all that a copy reads.
+ */
 static gssize read_cached(struct file_image *file, void *buffer, gsize count, guint64 offset)
 {
-	struct iovec vector = {buffer, count};
+	struct iovec vector = {.iov_base = buffer};
+	gssize bytes = -1;
 
-	if (file->is_device || file->nowait_refused || file->direct_fd < 0) {
-		errno = EAGAIN;
-		return -1;
-	}
-	gssize bytes = preadv2(file->fd, &vector, 1, (off_t)offset, RWF_NOWAIT);
+	if (!file->is_device && !file->nowait_refused && file->direct_fd >= 0)
+		vector.iov_len = cached_part(file, count, offset);
+	errno = EAGAIN;
+	if (vector.iov_len > 0)
+		bytes = preadv2(file->fd, &vector, 1, (off_t)offset, RWF_NOWAIT);
 	if (bytes < 0 && errno == EOPNOTSUPP) {
 		file->nowait_refused = TRUE;
 		errno = EAGAIN;

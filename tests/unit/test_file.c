@@ -134,15 +134,43 @@ END_TEST
 
 START_TEST(a_copy_leaves_nothing_in_the_page_cache)
 {
+	enum { BYTES = 8 << 20 };
 	AUTO(url) url = NULL;
-	AUTO(handle) writer = new_image("uncached", 4 * MiB + 100, &url);
-	char *data = transport_buffer_new(4 * MiB + 100);
+	AUTO(handle) writer = new_image("uncached", BYTES + 100, &url);
+	char *data = transport_buffer_new(BYTES + 100);
 
-	pattern_fill(data, 4 * MiB + 100, 1);
-	ck_assert(handle_write(writer, data, 4 * MiB + 100, 0, NULL));
+	pattern_fill(data, BYTES + 100, 1);
+	ck_assert(handle_write(writer, data, BYTES + 100, 0, NULL));
 	ck_assert(handle_flush(writer, NULL));
-	ck_assert_uint_eq(cached_pages(url->path, 4 * MiB + 100), 0);
+	ck_assert_uint_eq(cached_pages(url->path, BYTES + 100), 0);
+
+	AUTO(handle) reader = open_image(url, HANDLE_READ);
+	ck_assert(handle_read(reader, data, BYTES, 0, NULL));
+	ck_assert_uint_eq(cached_pages(url->path, BYTES), 0);
 	transport_buffer_free(data);
+}
+END_TEST
+
+/* Some pages in the cache and some not, and one of them newer than the disk. */
+START_TEST(what_the_cache_holds_and_what_the_disk_holds_make_one_image)
+{
+	enum { BYTES = 8 << 20 };
+	AUTO(url) url = NULL;
+	AUTO(handle) writer = new_image("mixed", BYTES, &url);
+	char *data = transport_buffer_new(BYTES), *got = transport_buffer_new(BYTES);
+	int fd = open(url->path, O_RDWR | O_CLOEXEC);
+
+	pattern_fill(data, BYTES, 1);
+	ck_assert(handle_write(writer, data, BYTES, 0, NULL) && handle_flush(writer, NULL));
+	ck_assert_int_eq(pread(fd, got, 64 * KiB, 0), 64 * KiB);
+	ck_assert_int_eq(pread(fd, got, 64 * KiB, 5 * MiB), 64 * KiB);
+	pattern_fill(data + 3 * MiB + 7, 100, 2);
+	ck_assert_int_eq(pwrite(fd, data + 3 * MiB + 7, 100, 3 * MiB + 7), 100);
+	close(fd);
+	ck_assert(handle_read(writer, got, BYTES, 0, NULL));
+	ck_assert(memcmp(got, data, BYTES) == 0);
+	transport_buffer_free(data);
+	transport_buffer_free(got);
 }
 END_TEST
 
@@ -477,6 +505,7 @@ int main(void)
 			    G_N_ELEMENTS(transfers));
 	tcase_add_test(tcase, a_flipped_byte_is_seen);
 	tcase_add_test(tcase, a_copy_leaves_nothing_in_the_page_cache);
+	tcase_add_test(tcase, what_the_cache_holds_and_what_the_disk_holds_make_one_image);
 	tcase_add_test(tcase, a_file_that_was_cut_short_is_an_error);
 	tcase_add_test(tcase, a_full_disk_is_named_and_permanent);
 	tcase_add_test(tcase, a_file_system_without_the_extras_works);
