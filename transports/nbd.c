@@ -125,12 +125,12 @@ static gboolean connect_to(struct nbd_image *image, const struct url *url, GErro
 	    nbd_aio_connect_unix(nbd, url->socket) < 0)
 		return connect_failed(image, FALSE, error);
 
+	/* connect(2) is over: what fails now is what the server says. */
 	deadline_ms deadline = deadline_in(image->stall_ms);
 	while (!nbd_aio_is_ready(nbd)) {
-		gboolean negotiating = nbd_aio_is_negotiating(nbd);
 		if (nbd_poll(nbd, deadline_left(deadline)) < 0 || nbd_aio_is_dead(nbd) ||
 		    nbd_aio_is_closed(nbd))
-			return connect_failed(image, negotiating, error);
+			return connect_failed(image, TRUE, error);
 		if (deadline_passed(deadline))
 			return lost(image, "connect", "no answer", error);
 	}
