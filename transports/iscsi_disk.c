@@ -57,6 +57,7 @@ static int rank(int type)
 
 void iscsi_disk_identity(const guint8 *page, gsize bytes, char identity[IDENTITY_BYTES])
 {
+	gsize best_length = 0;
 	int best = 0;
 
 	identity[0] = '\0';
@@ -68,9 +69,11 @@ void iscsi_disk_identity(const guint8 *page, gsize bytes, char identity[IDENTITY
 		at += DESIGNATOR_HEADER_BYTES + length;
 		if (at > bytes)
 			break;
-		if (association != SCSI_ASSOCIATION_LOGICAL_UNIT || rank(type) <= best)
+		if (association != SCSI_ASSOCIATION_LOGICAL_UNIT || rank(type) == 0 ||
+		    rank(type) < best || (rank(type) == best && length <= best_length))
 			continue;
 		best = rank(type);
+		best_length = length;
 		g_autoptr(GString) text = g_string_new("scsi:");
 		g_string_append_printf(text, "%d", type);
 		for (gsize i = 0; i < length; i++)

@@ -29,7 +29,8 @@ gboolean iscsi_disk_capacity(struct iscsi_session *session, struct iscsi_disk *d
 
 /*
  * "scsi:" and the best designator of a device identification page (0x83) in hex, as
- * udev has it in a WWID: NAA before EUI-64 before T10.  Empty where it has none.
+ * udev has it in a WWID: NAA before EUI-64 before T10, of these the longest.  Empty where it has
+ * none.
  */
 void iscsi_disk_identity(const guint8 *page, gsize bytes, char identity[IDENTITY_BYTES]);
 

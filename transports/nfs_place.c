@@ -11,6 +11,7 @@ enum { LIST_PART_BYTES = 32 * 1024, CREATE_RETRY_MS = 30000 };
 struct creation {
 	const struct image_create *wanted;
 	createverf3 verifier;
+	gboolean asked; /* the file may be there, and ours */
 	gboolean created;
 	struct nfs_object object;
 };
@@ -76,6 +77,7 @@ static gboolean create_exclusive(struct nfs_session *session, struct creation *c
 				.into = &creation->object};
 
 	memcpy(arguments.how.createhow3_u.verf, creation->verifier, sizeof(createverf3));
+	creation->asked = TRUE;
 	if (!nfs_link_call(session->link, &call, error))
 		return FALSE;
 	creation->created = TRUE;
@@ -152,7 +154,8 @@ gboolean nfs_place_create(const struct url *url, const struct transport_config *
 
 		if (create_once(url, config, &creation, &failure))
 			return TRUE;
-		if (!error_is_transient(failure) || !backoff_wait(&backoff, NULL)) {
+		if (!creation.asked || !error_is_transient(failure) ||
+		    !backoff_wait(&backoff, NULL)) {
 			g_propagate_error(error, failure);
 			return FALSE;
 		}

@@ -365,6 +365,13 @@ void iscsi_server_set_readonly(int lun)
 		"tgtadm: readonly");
 }
 
+void iscsi_server_set(const char *name, const char *value)
+{
+	require(tgtadm("--op", "update", "--mode", "target", "--tid", "1", "--name", name,
+		       "--value", value, NULL),
+		name);
+}
+
 void iscsi_server_require_chap(const char *user, const char *password, const char *mutual_user,
 			       const char *mutual_password)
 {

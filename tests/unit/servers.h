@@ -40,6 +40,8 @@ void iscsi_server_thaw(void);
  */
 void iscsi_server_add_lun(int lun, guint64 size_bytes, int block_bytes, gboolean thin);
 void iscsi_server_set_readonly(int lun);
+/* One of the target's own settings: "HeaderDigest", "CRC32C". */
+void iscsi_server_set(const char *name, const char *value);
 /* CHAP for the initiator; @mutual_user may be NULL. */
 void iscsi_server_require_chap(const char *user, const char *password, const char *mutual_user,
 			       const char *mutual_password);

@@ -1,9 +1,8 @@
-#include "common/error.h"
 #include "common/units.h"
+#include "tests/unit/images.h"
 #include "tests/unit/servers.h"
 #include "transports/iscsi_image.h"
 
-#include <check.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,18 +25,6 @@ static struct url *url_of(int lun)
 	return url;
 }
 
-/* The call comes before a look at the error. */
-#define assert_good(call, error)                                                                   \
-	do {                                                                                       \
-		gboolean good = (call);                                                            \
-		ck_assert_msg(good, "%s", (error) ? (error)->message : "failed without an error"); \
-	} while (0)
-
-static void assert_code(const GError *error, enum blockmig_error code)
-{
-	ck_assert_msg(error_is(error, code), "%s", error ? error->message : "no error");
-}
-
 static struct handle *open_with(int lun, const struct transport_config *how, GError **error)
 {
 	AUTO(url) url = url_of(lun);
@@ -52,28 +39,6 @@ static struct handle *open_lun(int lun)
 
 	assert_good(handle != NULL, error);
 	return handle;
-}
-
-static guint8 *noise(gsize bytes, guint32 seed)
-{
-	g_autoptr(GRand) random = g_rand_new_with_seed(seed);
-	guint8 *data = transport_buffer_new(bytes);
-
-	for (gsize i = 0; i < bytes; i++)
-		data[i] = (guint8)g_rand_int(random);
-	return data;
-}
-
-static gboolean holds(struct handle *handle, const guint8 *expected, gsize count, guint64 offset)
-{
-	guint8 *found = transport_buffer_new(count);
-	g_autoptr(GError) error = NULL;
-
-	memset(found, 0xee, count);
-	assert_good(handle_read(handle, found, count, offset, &error), error);
-	gboolean equal = memcmp(found, expected, count) == 0;
-	transport_buffer_free(found);
-	return equal;
 }
 
 static guint64 allocated(int lun)
@@ -159,13 +124,13 @@ START_TEST(what_is_written_is_read_back_through_another_session)
 		gsize bytes = sizes[i % G_N_ELEMENTS(sizes)];
 		AUTO(handle) writer = open_lun(luns[i / G_N_ELEMENTS(sizes)]);
 		AUTO(handle) reader = open_lun(luns[i / G_N_ELEMENTS(sizes)]);
-		guint8 *data = noise(bytes, i);
+		guint8 *data = images_noise(bytes, i);
 
 		assert_good(handle_write(writer, data, bytes, 4096 + i, &error), error);
 		assert_good(handle_flush(writer, &error), error);
-		ck_assert(holds(reader, data, bytes, 4096 + i));
+		ck_assert(images_hold(reader, data, bytes, 4096 + i));
 		data[bytes / 2] ^= 1;
-		ck_assert(!holds(reader, data, bytes, 4096 + i));
+		ck_assert(!images_hold(reader, data, bytes, 4096 + i));
 		transport_buffer_free(data);
 	}
 }
@@ -194,12 +159,12 @@ END_TEST
 
 START_TEST(last_block_is_written_and_nothing_behind_it)
 {
-	guint8 *data = noise(1024, 7);
+	guint8 *data = images_noise(1024, 7);
 	g_autoptr(GError) error = NULL;
 
 	AUTO(handle) handle = open_lun(LUN);
 	assert_good(handle_write(handle, data, 512, 96 * MiB, &error), error);
-	ck_assert(holds(handle, data, 512, 96 * MiB));
+	ck_assert(images_hold(handle, data, 512, 96 * MiB));
 	ck_assert(!handle_write(handle, data, 1024, 96 * MiB, &error));
 	assert_code(error, BLOCKMIG_ERROR_PERMANENT);
 	transport_buffer_free(data);
@@ -208,7 +173,7 @@ END_TEST
 
 START_TEST(thin_lun_tells_its_holes_and_zero_makes_them)
 {
-	guint8 *data = noise(16 * MiB, 8), *zeros = transport_buffer_new(8 * MiB);
+	guint8 *data = images_noise(16 * MiB, 8), *zeros = transport_buffer_new(8 * MiB);
 	g_autoptr(GError) error = NULL;
 	struct image_info info;
 
@@ -226,9 +191,9 @@ START_TEST(thin_lun_tells_its_holes_and_zero_makes_them)
 	ck_assert_uint_eq(extents_bytes(before, EXTENT_ZERO), 48 * MiB);
 
 	assert_good(handle_zero(handle, 8 * MiB, 20 * MiB, &error), error);
-	ck_assert(holds(handle, data, 4 * MiB, 16 * MiB));
-	ck_assert(holds(handle, zeros, 8 * MiB, 20 * MiB));
-	ck_assert(holds(handle, data + 12 * MiB, 4 * MiB, 28 * MiB));
+	ck_assert(images_hold(handle, data, 4 * MiB, 16 * MiB));
+	ck_assert(images_hold(handle, zeros, 8 * MiB, 20 * MiB));
+	ck_assert(images_hold(handle, data + 12 * MiB, 4 * MiB, 28 * MiB));
 	ck_assert_uint_le(allocated(LUN_THIN), full - 7 * MiB);
 	AUTO(extents) after = handle_extents(handle, 64 * MiB, 0, &error);
 	ck_assert_uint_eq(extents_bytes(after, EXTENT_DATA), 8 * MiB);
@@ -239,7 +204,7 @@ END_TEST
 
 START_TEST(thick_lun_is_one_data_extent_and_can_be_zeroed)
 {
-	guint8 *data = noise(3 * MiB, 9), *zeros = transport_buffer_new(MiB);
+	guint8 *data = images_noise(3 * MiB, 9), *zeros = transport_buffer_new(MiB);
 	g_autoptr(GError) error = NULL;
 
 	memset(zeros, 0, MiB);
@@ -249,9 +214,9 @@ START_TEST(thick_lun_is_one_data_extent_and_can_be_zeroed)
 	ck_assert_uint_eq(extents_bytes(extents, EXTENT_DATA), 96 * MiB);
 	assert_good(handle_write(handle, data, 3 * MiB, 0, &error), error);
 	assert_good(handle_zero(handle, MiB, MiB, &error), error);
-	ck_assert(holds(handle, data, MiB, 0));
-	ck_assert(holds(handle, zeros, MiB, MiB));
-	ck_assert(holds(handle, data + 2 * MiB, MiB, 2 * MiB));
+	ck_assert(images_hold(handle, data, MiB, 0));
+	ck_assert(images_hold(handle, zeros, MiB, MiB));
+	ck_assert(images_hold(handle, data + 2 * MiB, MiB, 2 * MiB));
 	transport_buffer_free(data);
 	transport_buffer_free(zeros);
 }
@@ -289,7 +254,7 @@ END_TEST
 START_TEST(many_sessions_live_side_by_side)
 {
 	struct handle *handles[8];
-	guint8 *data = noise(MiB, 10);
+	guint8 *data = images_noise(MiB, 10);
 	g_autoptr(GError) error = NULL;
 
 	for (guint i = 0; i < G_N_ELEMENTS(handles); i++)
@@ -297,7 +262,7 @@ START_TEST(many_sessions_live_side_by_side)
 	for (guint i = 0; i < G_N_ELEMENTS(handles); i++)
 		assert_good(handle_write(handles[i], data, MiB, i * MiB, &error), error);
 	for (guint i = 0; i < G_N_ELEMENTS(handles); i++) {
-		ck_assert(holds(handles[7 - i], data, MiB, i * MiB));
+		ck_assert(images_hold(handles[7 - i], data, MiB, i * MiB));
 		assert_good(handle_flush(handles[i], &error), error);
 	}
 	for (guint i = 0; i < G_N_ELEMENTS(handles); i++)
@@ -328,196 +293,11 @@ START_TEST(next_address_is_tried_where_the_first_is_dead)
 }
 END_TEST
 
-/* ---- CHAP --------------------------------------------------------------------- */
-
-static char in_user[] = "initiator", in_password[] = "initiator-pass";
-static char out_user[] = "target", out_password[] = "target-passwd", wrong[] = "wrong-password";
-
-static void start_with_chap(void)
-{
-	start();
-	iscsi_server_require_chap(in_user, in_password, out_user, out_password);
-}
-
-START_TEST(right_secrets_are_let_in)
-{
-	struct transport_config one_way = {
-		.stall_ms = STALL_MS, .chap_user = in_user, .chap_password = in_password};
-	struct transport_config mutual = one_way;
-	g_autoptr(GError) error = NULL;
-
-	AUTO(handle) first = open_with(LUN, &one_way, &error);
-	assert_good(first != NULL, error);
-	mutual.mutual_user = out_user;
-	mutual.mutual_password = out_password;
-	AUTO(handle) second = open_with(LUN, &mutual, &error);
-	assert_good(second != NULL, error);
-}
-END_TEST
-
-static void assert_refused(const struct transport_config *how)
-{
-	g_autoptr(GError) error = NULL;
-
-	ck_assert_ptr_null(open_with(LUN, how, &error));
-	assert_code(error, BLOCKMIG_ERROR_PERMANENT);
-	ck_assert_ptr_null(strstr(error->message, wrong));
-	ck_assert_ptr_null(strstr(error->message, in_password));
-	ck_assert_ptr_null(strstr(error->message, out_password));
-}
-
-START_TEST(wrong_secrets_are_refused_without_naming_them)
-{
-	struct transport_config none = {.stall_ms = STALL_MS};
-	struct transport_config bad = {
-		.stall_ms = STALL_MS, .chap_user = in_user, .chap_password = wrong};
-	struct transport_config bad_target = {.stall_ms = STALL_MS,
-					      .chap_user = in_user,
-					      .chap_password = in_password,
-					      .mutual_user = out_user,
-					      .mutual_password = wrong};
-
-	assert_refused(&none);
-	assert_refused(&bad);
-	assert_refused(&bad_target);
-}
-END_TEST
-
-/* ---- a server that fails ------------------------------------------------------ */
-
-static gpointer kill_soon(gpointer after_ms)
-{
-	g_usleep(GPOINTER_TO_UINT(after_ms) * 1000);
-	iscsi_server_kill();
-	return NULL;
-}
-
-START_TEST(server_killed_in_mid_write_is_transient_and_a_new_handle_works)
-{
-	gsize bytes = 64 * MiB;
-	guint8 *data = noise(bytes, 3);
-	g_autoptr(GError) error = NULL;
-
-	AUTO(handle) handle = open_lun(LUN);
-	GThread *killer = g_thread_new("killer", kill_soon, GUINT_TO_POINTER(30));
-	while (handle_write(handle, data, bytes, 0, &error))
-		;
-	g_thread_join(killer);
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	g_clear_error(&error);
-	ck_assert(!handle_flush(handle, &error));
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	g_clear_error(&error);
-	start();
-	AUTO(handle) fresh = open_lun(LUN);
-	assert_good(handle_write(fresh, data, bytes, 0, &error), error);
-	assert_good(handle_flush(fresh, &error), error);
-	ck_assert(holds(fresh, data, bytes, 0));
-	transport_buffer_free(data);
-}
-END_TEST
-
-START_TEST(server_that_restarts_before_the_flush_makes_it_fail)
-{
-	guint8 *data = noise(MiB, 2);
-	g_autoptr(GError) error = NULL;
-
-	AUTO(handle) handle = open_lun(LUN);
-	assert_good(handle_write(handle, data, MiB, 0, &error), error);
-	iscsi_server_kill();
-	start();
-	ck_assert(!handle_flush(handle, &error));
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	transport_buffer_free(data);
-}
-END_TEST
-
-START_TEST(server_that_stands_still_is_given_up_after_the_stall_limit)
-{
-	gsize bytes = 16 * MiB;
-	guint8 *data = noise(bytes, 4);
-	g_autoptr(GError) error = NULL;
-
-	AUTO(handle) handle = open_lun(LUN);
-	iscsi_server_freeze();
-	gint64 begin = g_get_monotonic_time();
-	ck_assert(!handle_write(handle, data, bytes, 0, &error));
-	gint64 took_ms = (g_get_monotonic_time() - begin) / 1000;
-	iscsi_server_thaw();
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	ck_assert_int_ge(took_ms, STALL_MS - 50);
-	ck_assert_int_le(took_ms, STALL_MS * 2);
-	transport_buffer_free(data);
-}
-END_TEST
-
-START_TEST(open_of_a_server_that_stands_still_ends_too)
-{
-	g_autoptr(GError) error = NULL;
-
-	iscsi_server_freeze();
-	gint64 begin = g_get_monotonic_time();
-	ck_assert_ptr_null(open_with(LUN, &config, &error));
-	gint64 took_ms = (g_get_monotonic_time() - begin) / 1000;
-	iscsi_server_thaw();
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	ck_assert_int_le(took_ms, STALL_MS * 2);
-}
-END_TEST
-
-/* Sends a task management function as another initiator would. */
-static void reset_lun(void)
-{
-	AUTO(url) url = url_of(LUN);
-	g_autoptr(GError) error = NULL;
-	AUTO(iscsi_session) session = iscsi_session_open(url, LUN, &config, &error);
-
-	assert_good(session != NULL, error);
-	ck_assert_int_eq(iscsi_task_mgmt_lun_reset_sync(session->iscsi, LUN), 0);
-}
-
-START_TEST(reset_between_write_and_flush_makes_the_flush_fail)
-{
-	guint8 *data = noise(MiB, 6);
-	g_autoptr(GError) error = NULL;
-
-	AUTO(handle) handle = open_lun(LUN);
-	assert_good(handle_write(handle, data, MiB, 0, &error), error);
-	reset_lun();
-	ck_assert(!handle_flush(handle, &error));
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	ck_assert_ptr_nonnull(strstr(error->message, "UNIT"));
-	AUTO(handle) fresh = open_lun(LUN);
-	g_clear_error(&error);
-	assert_good(handle_write(fresh, data, MiB, 0, &error), error);
-	assert_good(handle_flush(fresh, &error), error);
-	transport_buffer_free(data);
-}
-END_TEST
-
-START_TEST(write_protected_lun_is_permanent_and_says_so)
-{
-	guint8 *data = noise(4 * MiB, 6);
-	g_autoptr(GError) error = NULL;
-
-	iscsi_server_set_readonly(LUN);
-	AUTO(handle) handle = open_lun(LUN);
-	ck_assert(!handle_write(handle, data, 4 * MiB, 0, &error));
-	assert_code(error, BLOCKMIG_ERROR_PERMANENT);
-	ck_assert_ptr_nonnull(strstr(error->message, "27/00"));
-	g_clear_error(&error);
-	assert_good(handle_read(handle, data, 4 * MiB, 0, &error), error);
-	transport_buffer_free(data);
-}
-END_TEST
-
 static Suite *suite(void)
 {
 	Suite *suite = suite_create("iscsi");
 	TCase *rules = tcase_create("rules");
 	TCase *calm = tcase_create("calm");
-	TCase *chap = tcase_create("chap");
-	TCase *failing = tcase_create("failing");
 
 	tcase_add_test(rules, naa_is_preferred_to_eui_and_t10);
 	tcase_add_test(rules, identity_of_a_broken_page_is_empty);
@@ -538,32 +318,12 @@ static Suite *suite(void)
 	tcase_add_test(calm, next_address_is_tried_where_the_first_is_dead);
 	suite_add_tcase(suite, calm);
 
-	tcase_add_checked_fixture(chap, start_with_chap, iscsi_server_kill);
-	tcase_set_timeout(chap, 60);
-	tcase_add_test(chap, right_secrets_are_let_in);
-	tcase_add_test(chap, wrong_secrets_are_refused_without_naming_them);
-	suite_add_tcase(suite, chap);
-
-	tcase_add_checked_fixture(failing, start, iscsi_server_kill);
-	tcase_set_timeout(failing, 60);
-	tcase_add_test(failing, server_killed_in_mid_write_is_transient_and_a_new_handle_works);
-	tcase_add_test(failing, server_that_restarts_before_the_flush_makes_it_fail);
-	tcase_add_test(failing, server_that_stands_still_is_given_up_after_the_stall_limit);
-	tcase_add_test(failing, open_of_a_server_that_stands_still_ends_too);
-	tcase_add_test(failing, reset_between_write_and_flush_makes_the_flush_fail);
-	tcase_add_test(failing, write_protected_lun_is_permanent_and_says_so);
-	suite_add_tcase(suite, failing);
 	return suite;
 }
 
 static int run_tests(void)
 {
-	SRunner *runner = srunner_create(suite());
-
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return images_run(suite());
 }
 
 int main(void)

@@ -1,9 +1,7 @@
-#include "common/error.h"
 #include "common/units.h"
+#include "tests/unit/images.h"
 #include "tests/unit/servers.h"
-#include "transports/transport.h"
 
-#include <check.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <stdlib.h>
@@ -32,18 +30,6 @@ static char *server_path(const char *name)
 	return g_build_filename(nfs_server_folder(), name, NULL);
 }
 
-/* The call comes before a look at the error. */
-#define assert_good(call, error)                                                                   \
-	do {                                                                                       \
-		gboolean good = (call);                                                            \
-		ck_assert_msg(good, "%s", (error) ? (error)->message : "failed without an error"); \
-	} while (0)
-
-static void assert_code(const GError *error, enum blockmig_error code)
-{
-	ck_assert_msg(error_is(error, code), "%s", error ? error->message : "no error");
-}
-
 static void create(const char *name, guint64 size_bytes)
 {
 	AUTO(url) url = url_of(name);
@@ -63,28 +49,6 @@ static struct handle *open_image(const char *name)
 	return handle;
 }
 
-static guint8 *noise(gsize bytes, guint32 seed)
-{
-	g_autoptr(GRand) random = g_rand_new_with_seed(seed);
-	guint8 *data = transport_buffer_new(bytes);
-
-	for (gsize i = 0; i < bytes; i++)
-		data[i] = (guint8)g_rand_int(random);
-	return data;
-}
-
-static void assert_content(struct handle *handle, const guint8 *expected, gsize count,
-			   guint64 offset)
-{
-	guint8 *found = transport_buffer_new(count);
-	g_autoptr(GError) error = NULL;
-
-	memset(found, 0xee, count);
-	assert_good(handle_read(handle, found, count, offset, &error), error);
-	ck_assert_int_eq(memcmp(found, expected, count), 0);
-	transport_buffer_free(found);
-}
-
 /* ---- with a server ------------------------------------------------------------ */
 
 START_TEST(what_is_written_is_read_back_through_another_handle)
@@ -96,11 +60,11 @@ START_TEST(what_is_written_is_read_back_through_another_handle)
 	for (guint i = 0; i < G_N_ELEMENTS(sizes); i++) {
 		AUTO(handle) writer = open_image("sizes");
 		AUTO(handle) reader = open_image("sizes");
-		guint8 *data = noise(sizes[i], i);
+		guint8 *data = images_noise(sizes[i], i);
 
 		assert_good(handle_write(writer, data, sizes[i], 3 + i, &error), error);
 		assert_good(handle_flush(writer, &error), error);
-		assert_content(reader, data, sizes[i], 3 + i);
+		ck_assert(images_hold(reader, data, sizes[i], 3 + i));
 		data[sizes[i] / 2] ^= 1;
 		guint8 *found = transport_buffer_new(sizes[i]);
 		assert_good(handle_read(reader, found, sizes[i], 3 + i, &error), error);
@@ -218,7 +182,7 @@ START_TEST(resize_grows_with_zeros_and_shrinks)
 	create("elastic", 100);
 	AUTO(handle) handle = open_image("elastic");
 	assert_good(handle_resize(handle, 10 * MiB, &error), error);
-	assert_content(handle, zeros, sizeof(zeros), 10 * MiB - sizeof(zeros));
+	ck_assert(images_hold(handle, zeros, sizeof(zeros), 10 * MiB - sizeof(zeros)));
 	assert_good(handle_resize(handle, 77, &error), error);
 	ck_assert_int_eq(stat(path, &facts), 0);
 	ck_assert_int_eq(facts.st_size, 77);
@@ -229,16 +193,16 @@ END_TEST
 START_TEST(zeros_replace_data)
 {
 	static const guint8 zeros[MiB];
-	guint8 *data = noise(3 * MiB, 1);
+	guint8 *data = images_noise(3 * MiB, 1);
 	g_autoptr(GError) error = NULL;
 
 	create("zeroed", 3 * MiB);
 	AUTO(handle) handle = open_image("zeroed");
 	assert_good(handle_write(handle, data, 3 * MiB, 0, &error), error);
 	assert_good(handle_zero(handle, MiB, MiB, &error), error);
-	assert_content(handle, data, MiB, 0);
-	assert_content(handle, zeros, MiB, MiB);
-	assert_content(handle, data + 2 * MiB, MiB, 2 * MiB);
+	ck_assert(images_hold(handle, data, MiB, 0));
+	ck_assert(images_hold(handle, zeros, MiB, MiB));
+	ck_assert(images_hold(handle, data + 2 * MiB, MiB, 2 * MiB));
 	transport_buffer_free(data);
 }
 END_TEST
@@ -284,7 +248,7 @@ START_TEST(remove_frees_the_space_of_a_file_that_is_held_open)
 	AUTO(url) url = url_of("held");
 	AUTO(url) place = url_of("");
 	g_autofree char *path = server_path("held");
-	guint8 *data = noise(64 * MiB, 5);
+	guint8 *data = images_noise(64 * MiB, 5);
 	g_autoptr(GError) error = NULL;
 	guint64 free_full, free_empty, total;
 
@@ -341,97 +305,6 @@ START_TEST(list_names_all_files_and_nothing_else)
 }
 END_TEST
 
-/* ---- a server that fails ------------------------------------------------------ */
-
-START_TEST(server_that_restarts_before_the_flush_makes_it_fail)
-{
-	guint8 *data = noise(MiB, 2);
-	g_autoptr(GError) error = NULL;
-
-	create("forgetful", MiB);
-	AUTO(handle) handle = open_image("forgetful");
-	assert_good(handle_write(handle, data, MiB, 0, &error), error);
-	nfs_server_kill();
-	nfs_server_start();
-	ck_assert(!handle_flush(handle, &error));
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	AUTO(handle) fresh = open_image("forgetful");
-	g_clear_error(&error);
-	assert_good(handle_write(fresh, data, MiB, 0, &error), error);
-	assert_good(handle_flush(fresh, &error), error);
-	assert_content(fresh, data, MiB, 0);
-	transport_buffer_free(data);
-}
-END_TEST
-
-/* Ends the server while the test's own thread is in a call. */
-static gpointer kill_soon(gpointer after_ms)
-{
-	g_usleep(GPOINTER_TO_UINT(after_ms) * 1000);
-	nfs_server_kill();
-	return NULL;
-}
-
-START_TEST(server_killed_in_mid_write_is_transient_and_a_new_handle_works)
-{
-	gsize bytes = 64 * MiB;
-	guint8 *data = noise(bytes, 3);
-	g_autoptr(GError) error = NULL;
-
-	create("killed", bytes);
-	AUTO(handle) handle = open_image("killed");
-	GThread *killer = g_thread_new("killer", kill_soon, GUINT_TO_POINTER(30));
-	while (handle_write(handle, data, bytes, 0, &error))
-		;
-	g_thread_join(killer);
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	g_clear_error(&error);
-	ck_assert(!handle_read(handle, data, MiB, 0, &error));
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	g_clear_error(&error);
-	nfs_server_start();
-	AUTO(handle) fresh = open_image("killed");
-	assert_good(handle_write(fresh, data, bytes, 0, &error), error);
-	assert_good(handle_flush(fresh, &error), error);
-	assert_content(fresh, data, bytes, 0);
-	transport_buffer_free(data);
-}
-END_TEST
-
-START_TEST(server_that_stands_still_is_given_up_after_the_stall_limit)
-{
-	guint8 *data = noise(MiB, 4);
-	g_autoptr(GError) error = NULL;
-
-	create("frozen", MiB);
-	AUTO(handle) handle = open_image("frozen");
-	nfs_server_freeze();
-	gint64 start = g_get_monotonic_time();
-	ck_assert(!handle_write(handle, data, MiB, 0, &error));
-	gint64 took_ms = (g_get_monotonic_time() - start) / 1000;
-	nfs_server_thaw();
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	ck_assert_int_ge(took_ms, STALL_MS - 50);
-	ck_assert_int_le(took_ms, STALL_MS * 2);
-	transport_buffer_free(data);
-}
-END_TEST
-
-START_TEST(open_of_a_server_that_stands_still_ends_too)
-{
-	AUTO(url) url = url_of("x");
-	g_autoptr(GError) error = NULL;
-
-	nfs_server_freeze();
-	gint64 start = g_get_monotonic_time();
-	ck_assert_ptr_null(handle_open(url, &config, HANDLE_READ, &error));
-	gint64 took_ms = (g_get_monotonic_time() - start) / 1000;
-	nfs_server_thaw();
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-	ck_assert_int_le(took_ms, STALL_MS * 2);
-}
-END_TEST
-
 START_TEST(next_address_is_tried_where_the_first_is_dead)
 {
 	char *alternates[] = {(char *)"127.0.0.1:20490", NULL};
@@ -448,22 +321,10 @@ START_TEST(next_address_is_tried_where_the_first_is_dead)
 }
 END_TEST
 
-START_TEST(dead_server_is_transient)
-{
-	AUTO(url) url = url_of("x");
-	g_autoptr(GError) error = NULL;
-
-	nfs_server_kill();
-	ck_assert_ptr_null(handle_open(url, &config, HANDLE_READ, &error));
-	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
-}
-END_TEST
-
 static Suite *suite(void)
 {
 	Suite *suite = suite_create("nfs");
 	TCase *calm = tcase_create("calm");
-	TCase *failing = tcase_create("failing");
 
 	tcase_add_unchecked_fixture(calm, nfs_server_start, nfs_server_kill);
 	tcase_set_timeout(calm, 60);
@@ -485,25 +346,12 @@ static Suite *suite(void)
 	tcase_add_test(calm, next_address_is_tried_where_the_first_is_dead);
 	suite_add_tcase(suite, calm);
 
-	tcase_add_checked_fixture(failing, nfs_server_start, nfs_server_kill);
-	tcase_set_timeout(failing, 60);
-	tcase_add_test(failing, server_that_restarts_before_the_flush_makes_it_fail);
-	tcase_add_test(failing, server_killed_in_mid_write_is_transient_and_a_new_handle_works);
-	tcase_add_test(failing, server_that_stands_still_is_given_up_after_the_stall_limit);
-	tcase_add_test(failing, open_of_a_server_that_stands_still_ends_too);
-	tcase_add_test(failing, dead_server_is_transient);
-	suite_add_tcase(suite, failing);
 	return suite;
 }
 
 static int run_tests(void)
 {
-	SRunner *runner = srunner_create(suite());
-
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return images_run(suite());
 }
 
 int main(void)

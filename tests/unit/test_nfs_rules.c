@@ -1,11 +1,9 @@
-#include "common/error.h"
 #include "common/units.h"
+#include "tests/unit/images.h"
 #include "tests/unit/nfs_script.h"
 #include "transports/nfs_image.h"
 #include "transports/nfs_mount.h"
 
-#include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct transport_config config = {.stall_ms = 2000};
@@ -15,12 +13,8 @@ static guint8 *data;
 
 static void set_up(void)
 {
-	g_autoptr(GRand) random = g_rand_new_with_seed(1);
-
 	script = nfs_script_start();
-	data = transport_buffer_new(NFS_SCRIPT_BYTES);
-	for (gsize i = 0; i < NFS_SCRIPT_BYTES; i++)
-		data[i] = (guint8)g_rand_int(random);
+	data = images_noise(NFS_SCRIPT_BYTES, 1);
 }
 
 static void tear_down(void)
@@ -37,18 +31,6 @@ static struct handle *open_disk(void)
 
 	ck_assert_msg(handle != NULL, "%s", error ? error->message : "");
 	return handle;
-}
-
-/* The call comes before a look at the error. */
-#define assert_good(call, error)                                                                   \
-	do {                                                                                       \
-		gboolean good = (call);                                                            \
-		ck_assert_msg(good, "%s", (error) ? (error)->message : "failed without an error"); \
-	} while (0)
-
-static void assert_code(const GError *error, enum blockmig_error code)
-{
-	ck_assert_msg(error_is(error, code), "%s", error ? error->message : "no error");
 }
 
 /* ---- exports and verifiers ---------------------------------------------------- */
@@ -266,10 +248,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return images_run(suite());
 }
