@@ -43,7 +43,7 @@ static void take_limits(const void *answer, void *into)
 static gboolean ask_limits(struct nfs_image *image, GError **error)
 {
 	FSINFO3args arguments = {.fsroot = nfs_object_handle(&image->session->root)};
-	struct request_limits limits;
+	struct request_limits limits = {0};
 	struct nfs_call call = {.what = "ask for the request sizes",
 				.issue = issue_fsinfo,
 				.arguments = &arguments,

@@ -320,7 +320,7 @@ static void take_verifier(const void *answer, void *into)
 
 gboolean nfs_image_commit(struct nfs_image *image, GError **error)
 {
-	writeverf3 verifier;
+	writeverf3 verifier = {0};
 	COMMIT3args arguments = {.file = nfs_object_handle(&image->object)};
 	struct nfs_call call = {.what = "flush",
 				.issue = issue_commit,

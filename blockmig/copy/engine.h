@@ -53,11 +53,11 @@ struct copy_progress {
 };
 
 struct copy_totals {
-	guint64 bytes_total; /* content of the pass */
-	guint64 bytes_data;  /* of these, not zeros */
-	guint64 bytes_sent;  /* written to the destination by this run */
-	guint64
-	    bytes_resent; /* of these, sent before (lost window, claim of a dead run, mismatch) */
+	guint64 bytes_total;   /* content of the pass */
+	guint64 bytes_data;    /* of these, not zeros */
+	guint64 bytes_sent;    /* written to the destination by this run */
+	guint64 bytes_resent;  /* of these, sent before (lost window, claim of a dead run, mismatch)
+				*/
 	guint64 bytes_skipped; /* not sent: done by an earlier run */
 	guint64 units_total;
 	guint64 units_proven;
