@@ -60,6 +60,7 @@ int main(int argc, char **argv)
 	const char *name = argc > 1 ? argv[1] : NULL;
 
 	setlocale(LC_CTYPE, "");
+	g_set_prgname("blockmig");
 	if (!name) {
 		print_help(stderr);
 		return STATUS_USAGE;

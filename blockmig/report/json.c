@@ -40,7 +40,7 @@ static void emit(struct sink *sink, json_t *line)
 {
 	struct json_sink *json = (struct json_sink *)sink;
 
-	json_dumpf(line, json->out, JSON_COMPACT);
+	json_dumpf(line, json->out, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	fputc('\n', json->out);
 	fflush(json->out);
 	json_decref(line);

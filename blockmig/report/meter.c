@@ -2,14 +2,13 @@
 
 #include "common/units.h"
 
-#include <math.h>
-
+/* A low pass: what is older than the window hardly counts. */
 static void smooth(double *rate, guint64 bytes, double seconds)
 {
 	const double window_s = 3;
 	double now = (double)bytes / seconds;
 
-	*rate += (*rate > 0 ? 1 - exp(-seconds / window_s) : 1) * (now - *rate);
+	*rate += (*rate > 0 ? seconds / (seconds + window_s) : 1) * (now - *rate);
 }
 
 void meter_update(struct meter *meter, const struct copy_progress *progress, gint64 now_us)
