@@ -5,12 +5,11 @@
 #include "blockmig/vm/image_tool.h"
 
 #include "blockmig/vm/child.h"
+#include "blockmig/vm/socket_folder.h"
 #include "blockmig/vm/source.h"
 #include "common/deadline.h"
 #include "common/error.h"
 
-#include <errno.h>
-#include <glib/gstdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -19,26 +18,10 @@
 enum { START_MS = 30000, LOOK_AGAIN_MS = 5 };
 
 struct image_server {
-	char *folder;
+	struct socket_folder *folder;
 	struct url *url, *top_url;
 	struct child_service *child;
 };
-
-/* A folder that nobody else can enter, with a name short enough for a socket's address. */
-static gboolean make_folder(struct image_server *server, GError **error)
-{
-	const char *runtime = g_getenv("XDG_RUNTIME_DIR");
-	const char *parent =
-		runtime && g_access(runtime, W_OK | X_OK) == 0 ? runtime : g_get_tmp_dir();
-	g_autofree char *folder = g_build_filename(parent, "blockmig-XXXXXX", NULL);
-
-	if (!g_mkdtemp_full(folder, 0700)) {
-		error_set_errno(error, errno, "%s: create a folder for a socket", folder);
-		return FALSE;
-	}
-	server->folder = g_steal_pointer(&folder);
-	return TRUE;
-}
 
 static void make_urls(struct image_server *server)
 {
@@ -46,7 +29,7 @@ static void make_urls(struct image_server *server)
 	server->url->scheme = URL_NBD;
 	server->url->path = g_strdup("");
 	server->url->lun = server->url->uid = server->url->gid = -1;
-	server->url->socket = g_build_filename(server->folder, "nbd", NULL);
+	server->url->socket = g_strdup(server->folder->socket);
 	server->top_url = url_copy(server->url);
 	server->top_url->top_layer_only = TRUE;
 }
@@ -131,7 +114,8 @@ struct image_server *image_server_start(GPtrArray *layers, gboolean alone, GErro
 	g_autofree char *name = source_text(&active->source);
 	g_autoptr(GPtrArray) nodes = chain_nodes(layers, alone ? 1 : layers->len, error);
 
-	if (!nodes || !make_folder(server, error))
+	server->folder = nodes ? socket_folder_new(error) : NULL;
+	if (!server->folder)
 		return NULL;
 	make_urls(server);
 	if (!start_child(server, nodes, error)) {
@@ -146,13 +130,11 @@ void image_server_stop(struct image_server *server)
 	if (server->child)
 		child_service_stop(server->child);
 	if (server->url) {
-		g_unlink(server->url->socket);
 		url_free(server->url);
 		url_free(server->top_url);
 	}
 	if (server->folder)
-		g_rmdir(server->folder);
-	g_free(server->folder);
+		socket_folder_free(server->folder);
 	g_free(server);
 }
 

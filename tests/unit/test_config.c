@@ -262,8 +262,8 @@ START_TEST(pools_that_are_no_datastores_say_so)
 		"<pool type='rbd'><name>x</name></pool>",
 		"<pool type='dir'><name>x</name></pool>",
 		"<pool type='netfs'><name>x</name><source/></pool>",
-		"<pool type='iscsi-direct'><name>x</name><source><host name='h'/>"
-		"<device path='iqn.x:t'/><auth type='chap' username='u'/></source></pool>",
+		("<pool type='iscsi-direct'><name>x</name><source><host name='h'/>"
+		 "<device path='iqn.x:t'/><auth type='chap' username='u'/></source></pool>"),
 	};
 	AUTO(config) config = load("");
 

@@ -38,6 +38,8 @@ static void run(const char *first, ...)
 static void setup(void)
 {
 	folder = g_dir_make_tmp("blockmig-test-XXXXXX", NULL);
+	/* Sockets of a test that was killed go with the folder. */
+	g_setenv("XDG_RUNTIME_DIR", folder, TRUE);
 }
 
 static void teardown(void)
@@ -459,9 +461,22 @@ START_TEST(a_server_does_not_outlive_us)
 	waitpid(child, &status, 0);
 	while (answers(path)) /* Check's time limit ends a wait in vain */
 		g_usleep(2000);
-	unlink(path);
+	/* What it left is swept away by the next. */
+	ck_assert(g_file_test(path, G_FILE_TEST_EXISTS));
+	image_server_stop(serve_chain());
+	ck_assert(!g_file_test(path, G_FILE_TEST_EXISTS));
 	*strrchr(path, '/') = '\0';
-	rmdir(path);
+	ck_assert(!g_file_test(path, G_FILE_TEST_EXISTS));
+}
+END_TEST
+
+START_TEST(servers_of_the_living_are_not_swept_away)
+{
+	AUTO(image_server) first = serve_chain();
+	AUTO(image_server) second = serve_chain();
+
+	ck_assert(answers(image_server_url(first)->socket));
+	ck_assert(answers(image_server_url(second)->socket));
 }
 END_TEST
 
@@ -593,6 +608,7 @@ static TCase *servers(void)
 	tcase_add_test(cases, a_server_that_cannot_open_says_why_and_leaves_nothing);
 	tcase_add_test(cases, a_server_outlives_the_thread_that_asked_for_it);
 	tcase_add_test(cases, a_server_does_not_outlive_us);
+	tcase_add_test(cases, servers_of_the_living_are_not_swept_away);
 	tcase_add_test(cases, equal_overlays_are_equal);
 	tcase_add_test(cases, one_flipped_byte_is_found);
 	tcase_add_test(cases, one_cluster_too_many_is_found);
