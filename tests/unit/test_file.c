@@ -230,6 +230,35 @@ START_TEST(a_file_system_without_the_extras_works)
 }
 END_TEST
 
+/* In place of the C library's: fails as often as told, as a dying disk does. */
+static guint failing_syncs;
+
+int fdatasync(int fd)
+{
+	if (failing_syncs == 0)
+		return fsync(fd);
+	failing_syncs--;
+	errno = EIO;
+	return -1;
+}
+
+START_TEST(a_failed_flush_is_not_followed_by_a_successful_one)
+{
+	AUTO(url) url = NULL;
+	AUTO(handle) handle = new_image("dying", 4096, &url);
+	g_autoptr(GError) error = NULL;
+
+	failing_syncs = 1;
+	ck_assert(!handle_flush(handle, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
+	ck_assert_ptr_nonnull(strstr(error->message, g_strerror(EIO)));
+	/* The kernel tells it once; what was lost is still lost. */
+	ck_assert(!handle_flush(handle, NULL));
+	AUTO(handle) fresh = open_image(url, HANDLE_WRITE);
+	ck_assert(handle_flush(fresh, NULL));
+}
+END_TEST
+
 /* ---- zeros and extents -------------------------------------------------------- */
 
 static guint64 allocated(struct handle *handle)
@@ -509,6 +538,7 @@ int main(void)
 	tcase_add_test(tcase, a_file_that_was_cut_short_is_an_error);
 	tcase_add_test(tcase, a_full_disk_is_named_and_permanent);
 	tcase_add_test(tcase, a_file_system_without_the_extras_works);
+	tcase_add_test(tcase, a_failed_flush_is_not_followed_by_a_successful_one);
 	tcase_add_test(tcase, a_zeroed_range_is_thin_and_reads_as_zeros);
 	tcase_add_test(tcase, extents_of_an_empty_tebibyte_take_no_time);
 	add_images(tcase);
