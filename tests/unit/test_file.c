@@ -360,49 +360,6 @@ START_TEST(what_is_no_image_is_refused)
 }
 END_TEST
 
-START_TEST(an_image_is_created_once_with_its_mode_and_size)
-{
-	AUTO(url) url = url_in_folder("created");
-	struct image_create again = {.size_bytes = 1, .mode = 0600, .uid = -1, .gid = -1};
-	g_autoptr(GError) error = NULL;
-	struct stat st;
-
-	umask(077);
-	create(url, 3 * GiB + 1);
-	ck_assert(!image_create(url, NULL, &again, &error));
-	ck_assert(error_is(error, BLOCKMIG_ERROR_EXISTS));
-	ck_assert_int_eq(stat(url->path, &st), 0);
-	ck_assert_uint_eq((guint64)st.st_size, 3 * GiB + 1);
-	ck_assert_int_eq(st.st_mode & 07777, 0640);
-	ck_assert_int_eq(st.st_blocks, 0);
-}
-END_TEST
-
-START_TEST(a_failed_create_leaves_nothing)
-{
-	AUTO(url) url = url_in_folder("too-large");
-	struct image_create create = {.size_bytes = G_MAXINT64, .mode = 0600, .uid = -1, .gid = -1};
-
-	ck_assert(!image_create(url, NULL, &create, NULL));
-	ck_assert_int_ne(access(url->path, F_OK), 0);
-}
-END_TEST
-
-START_TEST(an_image_is_removed_once)
-{
-	AUTO(url) url = url_in_folder("removed");
-	AUTO(url) symbolic = url_in_folder("pointer");
-	g_autoptr(GError) error = NULL;
-
-	create(url, 1);
-	ck_assert_int_eq(symlink(url->path, symbolic->path), 0);
-	ck_assert(!image_remove(symbolic, NULL, NULL));
-	ck_assert(image_remove(url, NULL, NULL));
-	ck_assert(!image_remove(url, NULL, &error));
-	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
-}
-END_TEST
-
 START_TEST(a_resized_image_has_its_new_bounds)
 {
 	AUTO(url) url = NULL;
@@ -413,39 +370,6 @@ START_TEST(a_resized_image_has_its_new_bounds)
 	ck_assert(handle_zero(handle, 1, 8191, NULL));
 	ck_assert(handle_resize(handle, 100, NULL));
 	ck_assert(!handle_zero(handle, 1, 100, NULL));
-}
-END_TEST
-
-START_TEST(a_place_tells_its_images_and_its_room)
-{
-	g_autofree char *folder = temp_path("place"), *inner = temp_path("place/folder");
-	AUTO(url) b = url_in_folder("place/b");
-	AUTO(url) a = url_in_folder("place/a");
-	AUTO(url) place = url_parent(a);
-	guint64 free_bytes = 0, total_bytes = 0;
-
-	ck_assert_int_eq(g_mkdir(folder, 0700), 0);
-	ck_assert_int_eq(g_mkdir(inner, 0700), 0);
-	create(b, 1);
-	create(a, 1);
-	g_autoptr(GPtrArray) names = place_list(place, NULL, NULL);
-	ck_assert_uint_eq(names->len, 2);
-	ck_assert_str_eq(g_ptr_array_index(names, 0), "a");
-	ck_assert_str_eq(g_ptr_array_index(names, 1), "b");
-	ck_assert(place_space(place, NULL, &free_bytes, &total_bytes, NULL));
-	ck_assert(free_bytes > 0 && free_bytes <= total_bytes);
-}
-END_TEST
-
-START_TEST(a_place_that_is_not_there_is_named)
-{
-	AUTO(url) place = url_parse("/nonexistent/folder/", NULL);
-	g_autoptr(GError) error = NULL;
-	guint64 free_bytes, total_bytes;
-
-	ck_assert_ptr_null(place_list(place, NULL, &error));
-	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
-	ck_assert(!place_space(place, NULL, &free_bytes, &total_bytes, NULL));
 }
 END_TEST
 
@@ -509,18 +433,6 @@ START_TEST(a_block_device_is_read_and_written_and_zeroed)
 }
 END_TEST
 
-static void add_images(TCase *tcase)
-{
-	tcase_add_test(tcase, the_image_is_the_same_by_any_name);
-	tcase_add_test(tcase, what_is_no_image_is_refused);
-	tcase_add_test(tcase, an_image_is_created_once_with_its_mode_and_size);
-	tcase_add_test(tcase, a_failed_create_leaves_nothing);
-	tcase_add_test(tcase, an_image_is_removed_once);
-	tcase_add_test(tcase, a_resized_image_has_its_new_bounds);
-	tcase_add_test(tcase, a_place_tells_its_images_and_its_room);
-	tcase_add_test(tcase, a_place_that_is_not_there_is_named);
-}
-
 int main(void)
 {
 	Suite *suite = suite_create("file");
@@ -541,7 +453,9 @@ int main(void)
 	tcase_add_test(tcase, a_failed_flush_is_not_followed_by_a_successful_one);
 	tcase_add_test(tcase, a_zeroed_range_is_thin_and_reads_as_zeros);
 	tcase_add_test(tcase, extents_of_an_empty_tebibyte_take_no_time);
-	add_images(tcase);
+	tcase_add_test(tcase, the_image_is_the_same_by_any_name);
+	tcase_add_test(tcase, what_is_no_image_is_refused);
+	tcase_add_test(tcase, a_resized_image_has_its_new_bounds);
 	tcase_add_test(tcase, a_block_device_is_read_and_written_and_zeroed);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);

@@ -1,0 +1,120 @@
+#include "common/error.h"
+#include "common/units.h"
+#include "tests/unit/temp.h"
+#include "transports/transport.h"
+
+#include <check.h>
+#include <glib/gstdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct url *url_in_folder(const char *name)
+{
+	g_autofree char *path = temp_path(name);
+
+	return url_parse(path, NULL);
+}
+
+static void create(const struct url *url, guint64 size_bytes)
+{
+	struct image_create create = {.size_bytes = size_bytes, .mode = 0640, .uid = -1, .gid = -1};
+	g_autoptr(GError) error = NULL;
+
+	ck_assert_msg(image_create(url, NULL, &create, &error), "%s", error ? error->message : "");
+}
+
+START_TEST(an_image_is_created_once_with_its_mode_and_size)
+{
+	AUTO(url) url = url_in_folder("created");
+	struct image_create again = {.size_bytes = 1, .mode = 0600, .uid = -1, .gid = -1};
+	g_autoptr(GError) error = NULL;
+	struct stat st;
+
+	umask(077);
+	create(url, 3 * GiB + 1);
+	ck_assert(!image_create(url, NULL, &again, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_EXISTS));
+	ck_assert_int_eq(stat(url->path, &st), 0);
+	ck_assert_uint_eq((guint64)st.st_size, 3 * GiB + 1);
+	ck_assert_int_eq(st.st_mode & 07777, 0640);
+	ck_assert_int_eq(st.st_blocks, 0);
+}
+END_TEST
+
+START_TEST(a_failed_create_leaves_nothing)
+{
+	AUTO(url) url = url_in_folder("too-large");
+	struct image_create create = {.size_bytes = G_MAXINT64, .mode = 0600, .uid = -1, .gid = -1};
+
+	ck_assert(!image_create(url, NULL, &create, NULL));
+	ck_assert_int_ne(access(url->path, F_OK), 0);
+}
+END_TEST
+
+START_TEST(an_image_is_removed_once)
+{
+	AUTO(url) url = url_in_folder("removed");
+	AUTO(url) symbolic = url_in_folder("pointer");
+	g_autoptr(GError) error = NULL;
+
+	create(url, 1);
+	ck_assert_int_eq(symlink(url->path, symbolic->path), 0);
+	ck_assert(!image_remove(symbolic, NULL, NULL));
+	ck_assert(image_remove(url, NULL, NULL));
+	ck_assert(!image_remove(url, NULL, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
+}
+END_TEST
+
+START_TEST(a_place_tells_its_images_and_its_room)
+{
+	g_autofree char *folder = temp_path("place"), *inner = temp_path("place/folder");
+	AUTO(url) b = url_in_folder("place/b");
+	AUTO(url) a = url_in_folder("place/a");
+	AUTO(url) place = url_parent(a);
+	guint64 free_bytes = 0, total_bytes = 0;
+
+	ck_assert_int_eq(g_mkdir(folder, 0700), 0);
+	ck_assert_int_eq(g_mkdir(inner, 0700), 0);
+	create(b, 1);
+	create(a, 1);
+	g_autoptr(GPtrArray) names = place_list(place, NULL, NULL);
+	ck_assert_uint_eq(names->len, 2);
+	ck_assert_str_eq(g_ptr_array_index(names, 0), "a");
+	ck_assert_str_eq(g_ptr_array_index(names, 1), "b");
+	ck_assert(place_space(place, NULL, &free_bytes, &total_bytes, NULL));
+	ck_assert(free_bytes > 0 && free_bytes <= total_bytes);
+}
+END_TEST
+
+START_TEST(a_place_that_is_not_there_is_named)
+{
+	AUTO(url) place = url_parse("/nonexistent/folder/", NULL);
+	g_autoptr(GError) error = NULL;
+	guint64 free_bytes, total_bytes;
+
+	ck_assert_ptr_null(place_list(place, NULL, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
+	ck_assert(!place_space(place, NULL, &free_bytes, &total_bytes, NULL));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("file place");
+	TCase *tcase = tcase_create("file place");
+	SRunner *runner = srunner_create(suite);
+
+	suite_add_tcase(suite, tcase);
+	tcase_add_unchecked_fixture(tcase, temp_make, temp_remove);
+	tcase_add_test(tcase, an_image_is_created_once_with_its_mode_and_size);
+	tcase_add_test(tcase, a_failed_create_leaves_nothing);
+	tcase_add_test(tcase, an_image_is_removed_once);
+	tcase_add_test(tcase, a_place_tells_its_images_and_its_room);
+	tcase_add_test(tcase, a_place_that_is_not_there_is_named);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
