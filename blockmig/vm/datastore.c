@@ -55,12 +55,14 @@ gboolean datastore_complete(struct datastore *datastore, GError **error)
 			    "a datastore needs path= or url=");
 		return FALSE;
 	}
-	if (!datastore->url) {
-		datastore->url = host_nfs_url(HOST_MOUNTINFO, datastore->path);
-		if (!datastore->url)
-			datastore->url = url_of_path(datastore->path);
-		datastore->url->is_place = TRUE;
-	}
+	if (datastore->url)
+		return TRUE;
+	datastore->url = host_nfs_url(HOST_MOUNTINFO, datastore->path);
+	if (!datastore->url)
+		datastore->url = host_iscsi_url(HOST_BY_PATH, datastore->path);
+	if (!datastore->url)
+		datastore->url = url_of_path(datastore->path);
+	datastore->url->is_place = datastore->url->scheme != URL_ISCSI;
 	return TRUE;
 }
 

@@ -50,25 +50,36 @@ static void place_at_url(struct config *config, struct place *place, struct url 
 	url_free(url);
 }
 
+/* By the datastore that has the path.  One LUN has one path; a target's have none. */
+static gboolean place_by_path(struct config *config, struct place *place)
+{
+	const struct datastore *datastore = datastore_around_path(config, place->source.path);
+	const char *rest = datastore ? path_below(datastore->path, place->source.path) : NULL;
+
+	if (!datastore || (datastore->url->scheme == URL_ISCSI && *rest))
+		return FALSE;
+	belong_to(place, datastore);
+	place->url = url_at(datastore->url, rest);
+	return TRUE;
+}
+
 static void place_of_file(struct config *config, struct place *place)
 {
-	const char *path = place->source.path;
-	const struct datastore *datastore = datastore_around_path(config, path);
 	struct url *mounted;
 
-	if (datastore) {
-		belong_to(place, datastore);
-		place->url = url_at(datastore->url, path_below(datastore->path, path));
+	if (place_by_path(config, place))
 		return;
-	}
-	mounted = host_nfs_url(HOST_MOUNTINFO, path);
-	place_at_url(config, place, mounted ? mounted : url_of_path(path));
+	mounted = host_nfs_url(HOST_MOUNTINFO, place->source.path);
+	place_at_url(config, place, mounted ? mounted : url_of_path(place->source.path));
 }
 
 static void place_of_device(struct config *config, struct place *place)
 {
-	struct url *target = host_iscsi_url(HOST_BY_PATH, place->source.path);
+	struct url *target;
 
+	if (place_by_path(config, place))
+		return;
+	target = host_iscsi_url(HOST_BY_PATH, place->source.path);
 	place_at_url(config, place, target ? target : url_of_path(place->source.path));
 }
 
@@ -177,15 +188,15 @@ static void source_of_url(struct place *place, const char *rest)
 	struct source *source = &place->source;
 	const struct url *url = place->url;
 
-	if (url->scheme == URL_ISCSI) {
+	if (datastore && datastore->path && (url->scheme != URL_ISCSI || !*rest)) {
+		source->path = *rest ? g_build_filename(datastore->path, rest, NULL)
+				     : g_strdup(datastore->path);
+		source->type = url->scheme == URL_ISCSI ? SOURCE_BLOCK : local_type(source->path);
+	} else if (url->scheme == URL_ISCSI) {
 		lun_source(url, datastore, source);
 	} else if (url->scheme == URL_NBD) {
 		source->type = SOURCE_OTHER;
 		source->other = g_strdup("an NBD export");
-	} else if (datastore && datastore->path) {
-		source->path = *rest ? g_build_filename(datastore->path, rest, NULL)
-				     : g_strdup(datastore->path);
-		source->type = local_type(source->path);
 	} else if (url->scheme == URL_FILE) {
 		source->path = g_strdup(url->path);
 		source->type = local_type(source->path);

@@ -51,6 +51,7 @@ static struct config *load(void)
 		"secret=guests\ninitiator=iqn.x:me\n"
 		"[datastore nosecret]\nurl=iscsi://array/iqn.x:n/\nchap-file=%s\n"
 		"[datastore lun]\nurl=iscsi://array:3261/iqn.x:l/5\n"
+		"[datastore device]\npath=/dev/lun9\nurl=iscsi://array/iqn.x:d/9\n"
 		"[datastore local]\npath=%s\n",
 		chap, chap, folder);
 	g_autofree char *path = write_file("blockmig.conf", text);
@@ -181,6 +182,22 @@ START_TEST(a_new_image_has_both_addresses)
 	ck_assert_int_eq(fixed->source.port, 3261);
 	ck_assert_int_eq(local->source.type, SOURCE_FILE);
 	ck_assert_str_eq(local->source.path, local->url->path);
+}
+END_TEST
+
+START_TEST(a_lun_with_a_path_is_a_device_of_the_guest)
+{
+	AUTO(config) config = load();
+	AUTO(place) chosen = in(config, "device", "", TRUE, NULL);
+	AUTO(place) by_url = of_url(config, "iscsi://array/iqn.x:d/9");
+	AUTO(source) source = source_new(SOURCE_BLOCK, "/dev/lun9");
+	AUTO(place) by_path = place_of_source(config, source, NULL);
+
+	ck_assert_int_eq(chosen->source.type, SOURCE_BLOCK);
+	ck_assert_str_eq(chosen->source.path, "/dev/lun9");
+	ck_assert(source_equal(&chosen->source, &by_url->source));
+	assert_url(chosen, "iscsi://array/iqn.x:d/9");
+	assert_url(by_path, "iscsi://array/iqn.x:d/9");
 }
 END_TEST
 
@@ -335,6 +352,7 @@ int main(void)
 	tcase_add_test(cases, what_cannot_be_reached_is_refused);
 	tcase_add_test(cases, urls_have_a_guests_address);
 	tcase_add_test(cases, a_new_image_has_both_addresses);
+	tcase_add_test(cases, a_lun_with_a_path_is_a_device_of_the_guest);
 	tcase_add_test(cases, what_qemu_could_not_open_is_refused_for_a_guest_only);
 	tcase_add_test(cases, names_that_leave_the_datastore_are_refused);
 	tcase_add_test(cases, nfs_mounts_are_datastores_by_themselves);
