@@ -62,6 +62,8 @@ struct call {
 	struct domain_state state;
 	struct block_job job;
 
+	/* The worker's: @run was entered, so something may have happened. */
+	gboolean begun;
 	/* Libvirt's words and code for a run that failed; cause is NULL until then. */
 	char *cause;
 	int code;
@@ -84,7 +86,7 @@ enum worker_outcome {
 	WORKER_DONE,
 	WORKER_FAILED,	  /* refused: call->cause and call->code say why */
 	WORKER_BROKEN,	  /* the connection broke while the call was under way */
-	WORKER_UNREACHED, /* no connection could be made: nothing has happened */
+	WORKER_UNREACHED, /* no connection, or it broke before @run: nothing has happened */
 	WORKER_LATE,	  /* the deadline passed, and the worker was abandoned */
 };
 

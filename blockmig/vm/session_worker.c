@@ -108,6 +108,7 @@ static int run_unless_abandoned(struct worker *worker, struct call *call, virDom
 
 	if (g_atomic_int_get(&call->abandoned))
 		return -1;
+	call->begun = TRUE;
 	result = call->run(call, worker->connection, domain);
 	return result < 0 ? call_fail(call) : result;
 }
@@ -130,6 +131,7 @@ static int look_up_and_run(struct worker *worker, struct call *call)
 
 static enum worker_outcome execute(struct worker *worker, struct call *call)
 {
+	call->begun = FALSE;
 	if (worker->connection && virConnectIsAlive(worker->connection) != 1)
 		disconnect(worker);
 	if (!worker->connection)
@@ -143,7 +145,7 @@ static enum worker_outcome execute(struct worker *worker, struct call *call)
 	if (call->code != VIR_ERR_RPC && virConnectIsAlive(worker->connection) == 1)
 		return WORKER_FAILED;
 	disconnect(worker);
-	return WORKER_BROKEN;
+	return call->begun ? WORKER_BROKEN : WORKER_UNREACHED;
 }
 
 static gpointer worker_thread(gpointer data)

@@ -2,13 +2,9 @@
  * Freezing the guest's file systems around a snapshot: a guest in its BIOS has no agent,
  * so libvirt's calls for it (and the snapshot) are fakes that keep a log.
  */
-#include "blockmig/vm/session.h"
-#include "common/error.h"
-#include "tests/unit/libvirt.h"
+#include "tests/unit/session_support.h"
 
-#include <check.h>
 #include <libvirt/libvirt.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { ALWAYS = 100 };
@@ -193,14 +189,10 @@ START_TEST(a_guest_that_ended_is_not_frozen)
 }
 END_TEST
 
-static int run_all(void)
+static TCase *all(void)
 {
-	Suite *suite = suite_create("session quiesce");
 	TCase *tests = tcase_create("quiesce");
-	SRunner *runner = srunner_create(suite);
-	int failures;
 
-	tcase_set_timeout(tests, 120);
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, file_systems_are_frozen_before_and_thawed_after_the_snapshot);
 	tcase_add_test(tests, a_snapshot_that_fails_is_thawed_after);
@@ -209,14 +201,10 @@ static int run_all(void)
 	tcase_add_test(tests, a_freeze_that_is_refused_leaves_a_plain_snapshot);
 	tcase_add_test(tests, a_freeze_with_an_unknown_outcome_is_thawed);
 	tcase_add_test(tests, a_guest_that_ended_is_not_frozen);
-	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failures = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return tests;
 }
 
 int main(void)
 {
-	libvirt_run(run_all);
+	run_with_libvirt(all);
 }
