@@ -15,6 +15,7 @@ struct piece {
 struct transfer {
 	struct iscsi_image *image;
 	gboolean writing;
+	const char *doing;
 	char *buffer; /* what is not yet in a piece */
 	guint64 offset;
 	gsize count;
@@ -25,9 +26,10 @@ struct transfer {
 	struct piece pieces[DEPTH];
 };
 
-static const char *operation(const struct transfer *transfer)
+static char *describe(const struct transfer *transfer, gsize bytes, guint64 offset)
 {
-	return transfer->writing ? "write" : "read";
+	return g_strdup_printf("%s of %" G_GSIZE_FORMAT " bytes at %" G_GUINT64_FORMAT,
+			       transfer->writing ? "write" : "read", bytes, offset);
 }
 
 static struct scsi_task *build(const struct transfer *transfer, const struct piece *piece)
@@ -86,8 +88,7 @@ static void wait_for_target(struct transfer *transfer)
 
 static void fail_piece(struct transfer *transfer, const struct piece *piece)
 {
-	g_autofree char *what = g_strdup_printf("%s of %u bytes at %" G_GUINT64_FORMAT,
-						operation(transfer), piece->bytes, piece->offset);
+	g_autofree char *what = describe(transfer, piece->bytes, piece->offset);
 
 	if (!transfer->error)
 		iscsi_command_error(&piece->command, transfer->image->base.name, what,
@@ -98,11 +99,10 @@ static void fail_short(struct transfer *transfer, const struct piece *piece)
 {
 	if (transfer->error)
 		return;
+	g_autofree char *what = describe(transfer, piece->bytes, piece->offset);
 	g_set_error(&transfer->error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
-		    "%s: %s of %u bytes at %" G_GUINT64_FORMAT
-		    ": the target transferred %" G_GSIZE_FORMAT " bytes and called it good",
-		    transfer->image->base.name, operation(transfer), piece->bytes, piece->offset,
-		    piece->command.transferred);
+		    "%s: %s: the target transferred %" G_GSIZE_FORMAT " bytes and called it good",
+		    transfer->image->base.name, what, piece->command.transferred);
 }
 
 static void settle(struct transfer *transfer, struct piece *piece)
@@ -158,7 +158,7 @@ static gboolean pump(struct transfer *transfer, GError **error)
 
 		if (paused && transfer->in_flight == 0) {
 			g_usleep((gulong)deadline_left(transfer->resume) * 1000);
-			if (!iscsi_session_begin(session, error))
+			if (!iscsi_session_begin(session, transfer->doing, error))
 				return FALSE;
 			continue;
 		}
@@ -182,11 +182,12 @@ static void free_tasks(struct transfer *transfer)
 static gboolean transfer_run(struct transfer *transfer, GError **error)
 {
 	struct iscsi_session *session = transfer->image->session;
+	g_autofree char *doing = describe(transfer, transfer->count, transfer->offset);
 
-	if (!iscsi_session_begin(session, error))
+	transfer->doing = doing;
+	if (!iscsi_session_begin(session, doing, error))
 		return FALSE;
 	if (!pump(transfer, error)) {
-		g_prefix_error(error, "%s: ", operation(transfer));
 		g_clear_error(&transfer->error);
 		free_tasks(transfer);
 		return FALSE;

@@ -165,10 +165,8 @@ static gboolean log_in(struct iscsi_session *session, char **redirect, GError **
 		refuse_login(session, error);
 		return FALSE;
 	}
-	if (!await(session, &progress, error)) {
-		g_prefix_error(error, "login: ");
+	if (!await(session, &progress, error))
 		return FALSE;
-	}
 	if (progress.status == SCSI_STATUS_REDIRECT) {
 		*redirect = g_strdup(iscsi_get_target_address(session->iscsi));
 		iscsi_session_lose(session, "redirected", NULL);
@@ -189,9 +187,9 @@ static gboolean start(struct iscsi_session *session, const struct url *url,
 		g_free(session->peer);
 		session->peer = g_steal_pointer(&portal);
 		session->cancelled = FALSE;
-		session->stalled = deadline_in(session->stall_ms);
-		if (!configure(session, url, config, error) || !connect_portal(session, error) ||
-		    !log_in(session, &portal, error))
+		if (!configure(session, url, config, error) ||
+		    !iscsi_session_begin(session, "log in", error) ||
+		    !connect_portal(session, error) || !log_in(session, &portal, error))
 			return FALSE;
 		if (!portal)
 			return TRUE;
@@ -209,7 +207,7 @@ static gboolean ask_ready(struct iscsi_session *session, struct iscsi_command *c
 {
 	*command = (struct iscsi_command){.what = "wait until the LUN is ready",
 					  .task = scsi_cdb_testunitready()};
-	gboolean alive = iscsi_session_begin(session, error) &&
+	gboolean alive = iscsi_session_begin(session, command->what, error) &&
 			 iscsi_session_submit(session, command, error);
 
 	while (alive && command->in_flight)
@@ -311,5 +309,6 @@ void iscsi_session_close(struct iscsi_session *session)
 	g_ptr_array_unref(session->retired);
 	g_free(session->name);
 	g_free(session->peer);
+	g_free(session->doing);
 	g_free(session);
 }

@@ -22,20 +22,23 @@ enum {
 
 void iscsi_session_lose(struct iscsi_session *session, const char *why, GError **error)
 {
-	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "%s: target at %s: %s",
-		    session->name, session->peer, why && *why ? why : "the connection was closed");
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "%s: %s: target at %s: %s",
+		    session->name, session->doing, session->peer,
+		    why && *why ? why : "the connection was closed");
 	if (session->iscsi)
 		iscsi_destroy_context(session->iscsi);
 	session->iscsi = NULL;
 	g_ptr_array_set_size(session->retired, 0);
 }
 
-gboolean iscsi_session_begin(struct iscsi_session *session, GError **error)
+gboolean iscsi_session_begin(struct iscsi_session *session, const char *doing, GError **error)
 {
+	g_free(session->doing);
+	session->doing = g_strdup(doing);
 	if (!session->iscsi) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
-			    "%s: the session with %s was lost before", session->name,
-			    session->peer);
+			    "%s: %s: the session with %s was lost before", session->name,
+			    session->doing, session->peer);
 		return FALSE;
 	}
 	session->stalled = deadline_in(session->stall_ms);
@@ -107,8 +110,7 @@ gboolean iscsi_session_drain(struct iscsi_session *session, GError **error)
 {
 	if (session->retired->len == 0)
 		return TRUE;
-	if (!iscsi_session_begin(session, error))
-		return FALSE;
+	session->stalled = deadline_in(session->stall_ms);
 	while (iscsi_which_events(session->iscsi) & POLLOUT)
 		if (!iscsi_session_turn(session, -1, error))
 			return FALSE;
@@ -188,15 +190,13 @@ struct scsi_task *iscsi_task_again(const struct scsi_task *task)
 static gboolean command_once(struct iscsi_session *session, struct iscsi_command *command,
 			     GError **error)
 {
-	gboolean alive = iscsi_session_begin(session, error) &&
+	gboolean alive = iscsi_session_begin(session, command->what, error) &&
 			 iscsi_session_submit(session, command, error);
 
 	while (alive && command->in_flight)
 		alive = iscsi_session_turn(session, -1, error);
-	if (!alive) {
-		g_prefix_error(error, "%s: ", command->what);
+	if (!alive)
 		return FALSE;
-	}
 	if (iscsi_command_verdict(command) != ISCSI_LOST)
 		return TRUE;
 	iscsi_command_error(command, session->name, command->what, error);

@@ -24,6 +24,7 @@ struct iscsi_session {
 	struct iscsi_context *iscsi; /* NULL once lost */
 	char *name;		     /* what is reached over it, for errors */
 	char *peer;		     /* the portal */
+	char *doing;		     /* "read of 4096 bytes at 0", for errors */
 	int lun;
 	guint isid;	    /* see iscsi_login.c */
 	GPtrArray *retired; /* tasks that failed: data of theirs may still be queued */
@@ -47,8 +48,8 @@ struct iscsi_command {
 	gsize transferred; /* by the target's residual count */
 };
 
-/* FALSE and TRANSIENT where the session is lost; otherwise a new stall limit begins. */
-gboolean iscsi_session_begin(struct iscsi_session *session, GError **error);
+/* As nfs_link_begin. */
+gboolean iscsi_session_begin(struct iscsi_session *session, const char *doing, GError **error);
 
 /* As nfs_link_turn. */
 gboolean iscsi_session_turn(struct iscsi_session *session, int wait_ms, GError **error);

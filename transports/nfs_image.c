@@ -24,6 +24,7 @@ struct piece {
 struct transfer {
 	struct nfs_image *image;
 	gboolean writing;
+	const char *doing;
 	char *buffer; /* what is not yet in a piece */
 	guint64 offset;
 	gsize count;
@@ -36,16 +37,16 @@ struct transfer {
 	struct piece pieces[DEPTH];
 };
 
-static const char *operation(const struct transfer *transfer)
+static char *describe(const struct transfer *transfer, gsize bytes, guint64 offset)
 {
-	return transfer->writing ? "write" : "read";
+	return g_strdup_printf("%s of %" G_GSIZE_FORMAT " bytes at %" G_GUINT64_FORMAT,
+			       transfer->writing ? "write" : "read", bytes, offset);
 }
 
 static void fail_status(struct piece *piece, nfsstat3 status)
 {
 	struct transfer *transfer = piece->transfer;
-	g_autofree char *what = g_strdup_printf("%s of %u bytes at %" G_GUINT64_FORMAT,
-						operation(transfer), piece->bytes, piece->offset);
+	g_autofree char *what = describe(transfer, piece->bytes, piece->offset);
 
 	if (!transfer->error)
 		nfs_status_error(&transfer->error, status, transfer->image->base.name, what);
@@ -57,9 +58,9 @@ static void fail_piece(struct piece *piece, enum blockmig_error code, const char
 
 	if (transfer->error)
 		return;
-	g_set_error(&transfer->error, BLOCKMIG_ERROR, (gint)code,
-		    "%s: %s of %u bytes at %" G_GUINT64_FORMAT ": %s", transfer->image->base.name,
-		    operation(transfer), piece->bytes, piece->offset, why);
+	g_autofree char *what = describe(transfer, piece->bytes, piece->offset);
+	g_set_error(&transfer->error, BLOCKMIG_ERROR, (gint)code, "%s: %s: %s",
+		    transfer->image->base.name, what, why);
 }
 
 /* The server needs time: nothing more is sent until it has had some. */
@@ -245,7 +246,7 @@ static gboolean pump(struct transfer *transfer, GError **error)
 			issue_all(transfer);
 		if (paused && transfer->in_flight == 0) {
 			g_usleep((gulong)deadline_left(transfer->resume) * 1000);
-			if (!nfs_link_begin(link, error))
+			if (!nfs_link_begin(link, transfer->doing, error))
 				return FALSE;
 			continue;
 		}
@@ -253,7 +254,6 @@ static gboolean pump(struct transfer *transfer, GError **error)
 			continue;
 		g_clear_error(&transfer->error);
 		g_propagate_error(error, lost);
-		g_prefix_error(error, "%s: ", operation(transfer));
 		return FALSE;
 	}
 	return TRUE;
@@ -262,10 +262,12 @@ static gboolean pump(struct transfer *transfer, GError **error)
 static gboolean transfer_run(struct transfer *transfer, GError **error)
 {
 	struct nfs_link *link = transfer->image->session->link;
+	g_autofree char *doing = describe(transfer, transfer->count, transfer->offset);
 
+	transfer->doing = doing;
 	for (guint i = 0; i < DEPTH; i++)
 		transfer->pieces[i].transfer = transfer;
-	if (!nfs_link_begin(link, error) || !pump(transfer, error))
+	if (!nfs_link_begin(link, doing, error) || !pump(transfer, error))
 		return FALSE;
 	if (transfer->lost_writes) {
 		g_clear_error(&transfer->error);
@@ -329,12 +331,11 @@ gboolean nfs_image_commit(struct nfs_image *image, GError **error)
 				.into = verifier};
 
 	if (!image->unstable)
-		return nfs_link_begin(image->session->link, error);
+		return nfs_link_begin(image->session->link, "flush", error);
 	if (!nfs_link_call(image->session->link, &call, error))
 		return FALSE;
 	if (memcmp(verifier, image->verifier, sizeof(verifier)) != 0) {
 		nfs_link_lose(image->session->link, restarted, error);
-		g_prefix_error(error, "flush: ");
 		return FALSE;
 	}
 	image->unstable = FALSE;

@@ -67,16 +67,19 @@ void nfs_status_error(GError **error, nfsstat3 status, const char *name, const c
 
 void nfs_link_lose(struct nfs_link *link, const char *why, GError **error)
 {
-	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "%s: server %s: %s",
-		    link->name, link->peer, why ? why : "the connection was closed");
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "%s: %s: server %s: %s",
+		    link->name, link->doing, link->peer, why ? why : "the connection was closed");
 	g_clear_pointer(&link->rpc, rpc_destroy_context);
 }
 
-gboolean nfs_link_begin(struct nfs_link *link, GError **error)
+gboolean nfs_link_begin(struct nfs_link *link, const char *doing, GError **error)
 {
+	g_free(link->doing);
+	link->doing = g_strdup(doing);
 	if (!link->rpc) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
-			    "%s: the connection to %s was lost before", link->name, link->peer);
+			    "%s: %s: the connection to %s was lost before", link->name, link->doing,
+			    link->peer);
 		return FALSE;
 	}
 	link->stalled = deadline_in(link->stall_ms);
@@ -128,21 +131,17 @@ static void on_answer(struct rpc_context *rpc G_GNUC_UNUSED, int rpc_status, voi
 }
 
 /* Until @answer is there; an answer of RPC's own that is an error is one here too. */
-static gboolean await(struct nfs_link *link, struct answer *answer, const char *what,
-		      GError **error)
+static gboolean await(struct nfs_link *link, struct answer *answer, GError **error)
 {
 	gboolean alive = TRUE;
 
 	while (alive && !answer->done)
 		alive = nfs_link_turn(link, -1, error);
 	g_autofree char *why = g_steal_pointer(&answer->rpc_error);
-	if (!alive) {
-		g_prefix_error(error, "%s: ", what);
+	if (!alive)
 		return FALSE;
-	}
 	if (answer->rpc_status != RPC_STATUS_SUCCESS) {
 		nfs_link_lose(link, why, error);
-		g_prefix_error(error, "%s: ", what);
 		return FALSE;
 	}
 	return TRUE;
@@ -153,13 +152,13 @@ static gboolean call_once(struct nfs_link *link, const struct nfs_call *call, nf
 {
 	struct answer answer = {.call = call};
 
-	if (!nfs_link_begin(link, error))
+	if (!nfs_link_begin(link, call->what, error))
 		return FALSE;
 	if (call->issue(link->rpc, on_answer, call->arguments, &answer) != 0) {
 		nfs_link_lose(link, "the request could not be built", error);
 		return FALSE;
 	}
-	if (!await(link, &answer, call->what, error))
+	if (!await(link, &answer, error))
 		return FALSE;
 	*status = answer.status;
 	return TRUE;
@@ -194,9 +193,10 @@ static int start_connecting(struct nfs_link *link, const char *host, int port,
 	return status;
 }
 
-struct nfs_link *nfs_link_open(const char *name, const char *host, int port,
+struct nfs_link *nfs_link_open(const char *name, const char *program, const char *host, int port,
 			       const struct nfs_link_owner *owner, guint stall_ms, GError **error)
 {
+	g_autofree char *doing = g_strdup_printf("connect to %s", program);
 	AUTO(nfs_link) link = g_new0(struct nfs_link, 1);
 	struct answer answer = {0};
 
@@ -204,7 +204,7 @@ struct nfs_link *nfs_link_open(const char *name, const char *host, int port,
 	link->peer = g_strdup_printf(strchr(host, ':') ? "[%s]:%d" : "%s:%d", host, port);
 	link->stall_ms = stall_ms;
 	link->rpc = rpc_init_context();
-	if (!nfs_link_begin(link, error))
+	if (!nfs_link_begin(link, doing, error))
 		return NULL;
 	rpc_set_uid(link->rpc, owner->uid >= 0 ? owner->uid : (int)geteuid());
 	rpc_set_gid(link->rpc, owner->gid >= 0 ? owner->gid : (int)getegid());
@@ -213,7 +213,7 @@ struct nfs_link *nfs_link_open(const char *name, const char *host, int port,
 		nfs_link_lose(link, why, error);
 		return NULL;
 	}
-	if (!await(link, &answer, "connect", error))
+	if (!await(link, &answer, error))
 		return NULL;
 	address_tune_socket(rpc_get_fd(link->rpc));
 	return g_steal_pointer(&link);
@@ -224,5 +224,6 @@ void nfs_link_close(struct nfs_link *link)
 	g_clear_pointer(&link->rpc, rpc_destroy_context);
 	g_free(link->name);
 	g_free(link->peer);
+	g_free(link->doing);
 	g_free(link);
 }

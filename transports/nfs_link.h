@@ -26,6 +26,7 @@ struct nfs_link {
 	struct rpc_context *rpc; /* NULL once lost */
 	char *name;		 /* what is reached over it, for errors */
 	char *peer;		 /* "HOST:PORT" */
+	char *doing;		 /* "read of 4096 bytes at 0", for errors */
 	guint stall_ms;
 	deadline_ms stalled;
 };
@@ -45,14 +46,17 @@ struct nfs_call {
 	void *into;
 };
 
-/* TRANSIENT where nobody answers at @host (numeric) and @port. */
-struct nfs_link *nfs_link_open(const char *name, const char *host, int port,
+/* TRANSIENT where nobody answers at @host (numeric) and @port; @program is for errors. */
+struct nfs_link *nfs_link_open(const char *name, const char *program, const char *host, int port,
 			       const struct nfs_link_owner *owner, guint stall_ms, GError **error);
 void nfs_link_close(struct nfs_link *link);
 AUTO_DEFINE(nfs_link, nfs_link_close)
 
-/* FALSE and TRANSIENT where the link is lost; otherwise a new stall limit begins. */
-gboolean nfs_link_begin(struct nfs_link *link, GError **error);
+/*
+ * A new stall limit begins; errors will say that it was for @doing (copied).  FALSE and
+ * TRANSIENT where the link is lost.
+ */
+gboolean nfs_link_begin(struct nfs_link *link, const char *doing, GError **error);
 
 /*
  * Waits until bytes moved, and lets libnfs call back; at most @wait_ms long where

@@ -83,12 +83,12 @@ static gboolean find_port(const char *name, const char *host, const struct nfs_l
 				.issue = issue_getport,
 				.take = take_port,
 				.into = port};
-	AUTO(nfs_link) link = nfs_link_open(name, host, PORT_MAPPER, owner, stall_ms, error);
+	AUTO(nfs_link) link =
+		nfs_link_open(name, "the port mapper (mountport= in the URL does without)", host,
+			      PORT_MAPPER, owner, stall_ms, error);
 
-	if (!link) {
-		g_prefix_error(error, "port mapper (mountport= in the URL does without): ");
+	if (!link)
 		return FALSE;
-	}
 	if (strchr(host, ':')) {
 		call.issue = issue_getaddr;
 		call.take = take_universal_port;
@@ -206,13 +206,9 @@ gboolean nfs_mount_export(struct nfs_session *session, const struct url *url,
 
 	if (!port && !find_port(session->name, address->host, &owner, stall_ms, &port, error))
 		return FALSE;
-	AUTO(nfs_link) link =
-		nfs_link_open(session->name, address->host, (int)port, &owner, stall_ms, error);
-	if (!link) {
-		g_prefix_error(error, "MOUNT: ");
-		return FALSE;
-	}
-	if (!nfs_link_call(link, &list, error))
+	AUTO(nfs_link) link = nfs_link_open(session->name, "MOUNT", address->host, (int)port,
+					    &owner, stall_ms, error);
+	if (!link || !nfs_link_call(link, &list, error))
 		return FALSE;
 	listed = nfs_mount_longest(exports, url->path);
 	if (listed && mount_one(link, listed, &session->root, &refused)) {

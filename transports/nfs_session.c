@@ -57,8 +57,8 @@ static gboolean connect_to(struct nfs_session *session, const struct url *url,
 	g_clear_pointer(&session->below, g_free);
 	if (!nfs_mount_export(session, url, address, stall_ms, error))
 		return FALSE;
-	session->link =
-		nfs_link_open(session->name, address->host, address->port, &owner, stall_ms, error);
+	session->link = nfs_link_open(session->name, "NFS", address->host, address->port, &owner,
+				      stall_ms, error);
 	return session->link != NULL;
 }
 

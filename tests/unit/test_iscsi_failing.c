@@ -182,6 +182,16 @@ START_TEST(open_of_a_server_that_stands_still_ends_too)
 }
 END_TEST
 
+START_TEST(dead_target_is_transient)
+{
+	g_autoptr(GError) error = NULL;
+
+	iscsi_server_kill();
+	ck_assert_ptr_null(open_with(LUN, &config, &error));
+	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
+}
+END_TEST
+
 START_TEST(handle_opened_after_a_stall_takes_the_session_over)
 {
 	gsize bytes = 16 * MiB;
@@ -281,6 +291,7 @@ static Suite *suite(void)
 	tcase_add_test(failing, server_that_restarts_before_the_flush_makes_it_fail);
 	tcase_add_test(failing, server_that_stands_still_is_given_up_after_the_stall_limit);
 	tcase_add_test(failing, open_of_a_server_that_stands_still_ends_too);
+	tcase_add_test(failing, dead_target_is_transient);
 	tcase_add_test(failing, handle_opened_after_a_stall_takes_the_session_over);
 	tcase_add_test(failing, header_digest_is_taken_where_the_target_has_it);
 	tcase_add_test(failing, reset_between_write_and_flush_makes_the_flush_fail);

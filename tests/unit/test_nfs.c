@@ -172,6 +172,32 @@ START_TEST(directory_and_symbolic_link_are_no_images)
 }
 END_TEST
 
+START_TEST(uid_and_gid_of_the_url_are_used)
+{
+	g_autofree char *folder = server_path("public"), *path = server_path("public/mine");
+	struct image_create wanted = {.size_bytes = 1, .mode = 0600, .uid = -1, .gid = -1};
+	AUTO(url) url = url_of("public/mine");
+	g_autoptr(GError) error = NULL;
+	struct stat facts;
+
+	ck_assert_int_eq(g_mkdir(folder, 0777), 0);
+	ck_assert_int_eq(chmod(folder, 0777), 0);
+	url->uid = 4242;
+	url->gid = 4343;
+	assert_good(image_create(url, &config, &wanted, &error), error);
+	ck_assert_int_eq(stat(path, &facts), 0);
+	ck_assert_uint_eq(facts.st_uid, 4242);
+	ck_assert_uint_eq(facts.st_gid, 4343);
+	url->uid = 4244;
+	AUTO(handle) handle = handle_open(url, &config, HANDLE_READ, &error);
+	assert_good(handle != NULL, error);
+	char byte;
+	ck_assert(!handle_read(handle, &byte, 1, 0, &error));
+	assert_code(error, BLOCKMIG_ERROR_PERMANENT);
+	ck_assert_ptr_nonnull(strstr(error->message, "uid="));
+}
+END_TEST
+
 START_TEST(resize_grows_with_zeros_and_shrinks)
 {
 	static const guint8 zeros[100];
@@ -336,6 +362,7 @@ static Suite *suite(void)
 	tcase_add_test(calm, path_outside_every_export_is_refused);
 	tcase_add_test(calm, port_mapper_is_asked_without_a_mountport);
 	tcase_add_test(calm, directory_and_symbolic_link_are_no_images);
+	tcase_add_test(calm, uid_and_gid_of_the_url_are_used);
 	tcase_add_test(calm, resize_grows_with_zeros_and_shrinks);
 	tcase_add_test(calm, zeros_replace_data);
 	tcase_add_test(calm, file_truncated_at_the_server_is_an_error_not_zeros);
