@@ -6,7 +6,8 @@
  *   HOOK_AFTER_pivot='command'      for: snapshot blockcopy suspend pivot resume save commit
  *                                   define
  *   HOOK_ONCE=FILE                  only while FILE does not exist; it is made at the first
- *   HOOK_SYNCHRONOUS=1              block copies run in write-blocking mode
+ *   HOOK_SYNCHRONOUS=FILE           a block copy runs in write-blocking mode while FILE does
+ *                                   not exist; it is made at the first
  *   HOOK_FLIP=PART:OFFSET[:TIMES]   a byte that is written at OFFSET of a file whose path
  *                                   contains PART is stored wrong, TIMES times (0: always)
  *
@@ -24,10 +25,8 @@
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-static int first_time(void)
+static int first_time(const char *once)
 {
-	const char *once = getenv("HOOK_ONCE");
-
 	if (!once)
 		return 1;
 	int fd = open(once, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
@@ -44,7 +43,7 @@ static void run(const char *when, const char *call)
 	snprintf(name, sizeof name, "HOOK_%s_%s", when, call);
 	const char *command = getenv(name);
 
-	if (!command || !first_time())
+	if (!command || !first_time(getenv("HOOK_ONCE")))
 		return;
 	snprintf(pid, sizeof pid, "%d", (int)getpid());
 	setenv("BLOCKMIG_PID", pid, 1);
@@ -93,7 +92,7 @@ int virDomainBlockJobAbort(virDomainPtr domain, const char *disk, unsigned int f
 int virDomainBlockCopy(virDomainPtr domain, const char *disk, const char *xml,
 		       virTypedParameterPtr parameters, int count, unsigned int flags)
 {
-	if (getenv("HOOK_SYNCHRONOUS"))
+	if (getenv("HOOK_SYNCHRONOUS") && first_time(getenv("HOOK_SYNCHRONOUS")))
 		flags |= VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES;
 	run("BEFORE", "blockcopy");
 	int result = NEXT(virDomainBlockCopy)(domain, disk, xml, parameters, count, flags);
