@@ -92,7 +92,7 @@ check-asan:
 	@$(MAKE) --no-print-directory FLAVOUR=asan check-unit
 
 check-tsan:
-	@$(MAKE) --no-print-directory FLAVOUR=tsan check-unit
+	@G_SLICE=always-malloc $(MAKE) --no-print-directory FLAVOUR=tsan check-unit
 
 check-e2e: all lab $(BUILD)/tests/e2e/hook.so
 	@tests/e2e/run
