@@ -97,6 +97,16 @@ GPtrArray *address_candidates(const struct url *url, const struct transport_conf
 	return g_steal_pointer(&candidates);
 }
 
+const char *address_socket_error(int fd)
+{
+	int cause = 0;
+	socklen_t length = sizeof(cause);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &cause, &length) != 0 || cause == 0)
+		return "the connection was closed";
+	return g_strerror(cause);
+}
+
 void address_tune_socket(int fd)
 {
 	int on = 1, idle_s = 10, interval_s = 5, probes = 4;

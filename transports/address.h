@@ -26,4 +26,7 @@ GPtrArray *address_candidates(const struct url *url, const struct transport_conf
  */
 void address_tune_socket(int fd);
 
+/* Why poll(2) reported POLLERR or POLLHUP, in the system's words. */
+const char *address_socket_error(int fd);
+
 #endif

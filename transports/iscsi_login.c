@@ -127,8 +127,8 @@ static void refuse_login(struct iscsi_session *session, GError **error)
 	else if (status >> 8 == LOGIN_CLASS_TARGET)
 		code = BLOCKMIG_ERROR_TRANSIENT;
 	iscsi_session_lose(session, "login refused", NULL);
-	g_set_error(error, BLOCKMIG_ERROR, (gint)code, "%s: target at %s: %s", session->name,
-		    session->peer, text);
+	g_set_error(error, BLOCKMIG_ERROR, (gint)code, "%s: log in: target at %s: %s",
+		    session->name, session->peer, text);
 }
 
 static gboolean await(struct iscsi_session *session, struct progress *progress, GError **error)

@@ -1,6 +1,7 @@
 #include "transports/iscsi_session.h"
 
 #include "common/error.h"
+#include "transports/address.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -75,7 +76,9 @@ static int service(struct iscsi_session *session, int fd, short events)
 
 static gboolean lose_with_cause(struct iscsi_session *session, GError **error)
 {
-	g_autofree char *why = g_strdup(iscsi_get_error(session->iscsi));
+	/* When the target closes the connection, all that libiscsi tells is its own next step. */
+	g_autofree char *why =
+		g_strdup(session->cancelled ? NULL : iscsi_get_error(session->iscsi));
 
 	iscsi_session_lose(session, why, error);
 	return FALSE;
@@ -90,6 +93,10 @@ gboolean iscsi_session_turn(struct iscsi_session *session, int wait_ms, GError *
 
 	if (ready < 0 && errno != EINTR) {
 		iscsi_session_lose(session, g_strerror(errno), error);
+		return FALSE;
+	}
+	if (ready > 0 && (wait.revents & (POLLERR | POLLHUP))) {
+		iscsi_session_lose(session, address_socket_error(wait.fd), error);
 		return FALSE;
 	}
 	if (ready > 0) {

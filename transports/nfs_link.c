@@ -97,6 +97,10 @@ gboolean nfs_link_turn(struct nfs_link *link, int wait_ms, GError **error)
 		nfs_link_lose(link, g_strerror(errno), error);
 		return FALSE;
 	}
+	if (ready > 0 && (wait.revents & (POLLERR | POLLHUP))) {
+		nfs_link_lose(link, address_socket_error(wait.fd), error);
+		return FALSE;
+	}
 	if (ready > 0) {
 		link->stalled = deadline_in(link->stall_ms);
 		if (rpc_service(link->rpc, wait.revents) == 0)
