@@ -1,6 +1,7 @@
 #include "blockmig/vm/datastore.h"
 
 #include "common/error.h"
+#include "tests/unit/temp.h"
 #include "common/units.h"
 
 #include <check.h>
@@ -9,31 +10,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static char *folder;
-
-/* Unchecked: runs in the parent, so also after a test that failed. */
-static void setup(void)
-{
-	folder = g_dir_make_tmp("blockmig-test-XXXXXX", NULL);
-}
-
-static void teardown(void)
-{
-	g_autoptr(GDir) names = g_dir_open(folder, 0, NULL);
-	const char *name;
-
-	while ((name = g_dir_read_name(names))) {
-		g_autofree char *path = g_build_filename(folder, name, NULL);
-
-		g_unlink(path);
-	}
-	g_rmdir(folder);
-	g_free(folder);
-}
-
 static char *write_file(const char *name, const char *text, int mode)
 {
-	char *path = g_build_filename(folder, name, NULL);
+	char *path = temp_path(name);
 
 	ck_assert(g_file_set_contents(path, text, -1, NULL));
 	ck_assert_int_eq(chmod(path, (mode_t)mode), 0);
@@ -106,7 +85,7 @@ END_TEST
 
 START_TEST(a_missing_file_is_fine_only_where_nobody_named_it)
 {
-	g_autofree char *path = g_build_filename(folder, "not-there", NULL);
+	g_autofree char *path = temp_path("not-there");
 	g_autoptr(GError) error = NULL;
 
 	ck_assert_ptr_null(config_load(path, &error));
@@ -200,6 +179,8 @@ END_TEST
 
 START_TEST(a_path_is_a_datastore)
 {
+	g_autofree char *file = temp_path("file");
+	g_autofree char *folder = g_path_get_dirname(file);
 	AUTO(config) config = load("[datastore a]\nurl=nfs://filer/vol1\npath=/mnt/vol1\n");
 	const struct datastore *existing = find(config, folder, NULL);
 	const struct datastore *mapped = find(config, "/mnt/vol1/sub/", NULL);
@@ -285,7 +266,7 @@ int main(void)
 	int failed;
 
 	suite_add_tcase(suite, cases);
-	tcase_add_unchecked_fixture(cases, setup, teardown);
+	tcase_add_unchecked_fixture(cases, temp_make, temp_remove);
 	tcase_add_test(cases, every_key_is_read);
 	tcase_add_test(cases, a_missing_file_is_fine_only_where_nobody_named_it);
 	tcase_add_test(cases, the_environment_names_the_file);

@@ -1,6 +1,7 @@
 #include "blockmig/vm/datastore_private.h"
 
 #include "common/error.h"
+#include "tests/unit/temp.h"
 
 #include <check.h>
 #include <glib/gstdio.h>
@@ -8,31 +9,16 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *folder;
-
-/* Unchecked: runs in the parent, so also after a test that failed. */
-static void setup(void)
+static char *temp_folder(void)
 {
-	folder = g_dir_make_tmp("blockmig-test-XXXXXX", NULL);
-}
+	g_autofree char *inside = temp_path("inside");
 
-static void teardown(void)
-{
-	g_autoptr(GDir) names = g_dir_open(folder, 0, NULL);
-	const char *name;
-
-	while ((name = g_dir_read_name(names))) {
-		g_autofree char *path = g_build_filename(folder, name, NULL);
-
-		g_unlink(path);
-	}
-	g_rmdir(folder);
-	g_free(folder);
+	return g_path_get_dirname(inside);
 }
 
 static char *write_file(const char *name, const char *text)
 {
-	char *path = g_build_filename(folder, name, NULL);
+	char *path = temp_path(name);
 
 	ck_assert(g_file_set_contents(path, text, -1, NULL));
 	g_chmod(path, 0600);
@@ -41,6 +27,7 @@ static char *write_file(const char *name, const char *text)
 
 static struct config *load(void)
 {
+	g_autofree char *folder = temp_folder();
 	g_autofree char *chap = write_file("chap", "user=u\npassword=p\n");
 	g_autofree char *text = g_strdup_printf(
 		"[datastore vol]\npath=/mnt/vol\nurl=nfs://filer:2050/export/vol/\n"
@@ -267,10 +254,11 @@ END_TEST
 
 START_TEST(a_link_into_a_mount_is_followed)
 {
+	g_autofree char *folder = temp_folder();
 	g_autofree char *table = g_strdup_printf("40 22 0:50 / %s/real rw - nfs f:/e rw\n", folder);
 	g_autofree char *mounts = write_file("mountinfo", table);
 	g_autofree char *real = write_file("real", "");
-	g_autofree char *link = g_build_filename(folder, "link", NULL);
+	g_autofree char *link = temp_path("link");
 
 	ck_assert_int_eq(symlink(real, link), 0);
 	assert_mount(mounts, link, "nfs://f/e");
@@ -288,11 +276,12 @@ START_TEST(iscsi_devices_are_found_by_their_links)
 		{"ip-10.0.0.1:3260-iscsi-iqn.x:t-lun-3-part1", NULL},
 		{"pci-0000:00:1f.2-ata-1", NULL},
 	};
+	g_autofree char *folder = temp_folder();
 
 	for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
 		g_autofree char *name = g_strdup_printf("device%u", i);
 		g_autofree char *device = write_file(name, "");
-		g_autofree char *link = g_build_filename(folder, cases[i].link, NULL);
+		g_autofree char *link = temp_path(cases[i].link);
 		AUTO(url) url = NULL;
 		g_autofree char *text = NULL;
 
@@ -319,9 +308,9 @@ START_TEST(one_file_by_two_names_is_the_same)
 	AUTO(config) config = load();
 	g_autofree char *first = write_file("first", "1");
 	g_autofree char *other = write_file("other", "1");
-	g_autofree char *hard = g_build_filename(folder, "hard", NULL);
-	g_autofree char *soft = g_build_filename(folder, "soft", NULL);
-	g_autofree char *missing = g_build_filename(folder, "missing", NULL);
+	g_autofree char *hard = temp_path("hard");
+	g_autofree char *soft = temp_path("soft");
+	g_autofree char *missing = temp_path("missing");
 	AUTO(place) a = of_file(config, first);
 	AUTO(place) b = of_file(config, other);
 	AUTO(place) c = of_file(config, hard);
@@ -346,7 +335,7 @@ int main(void)
 	int failed;
 
 	suite_add_tcase(suite, cases);
-	tcase_add_unchecked_fixture(cases, setup, teardown);
+	tcase_add_unchecked_fixture(cases, temp_make, temp_remove);
 	tcase_add_test(cases, the_longest_path_decides);
 	tcase_add_test(cases, network_disks_find_their_datastore);
 	tcase_add_test(cases, what_cannot_be_reached_is_refused);
