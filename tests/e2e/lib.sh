@@ -84,8 +84,8 @@ source_of() {
 }
 
 layers_of() {
-	virsh dumpxml "$1" --xpath "count(//disk[target/@dev='vda']//source[not(ancestor::mirror)])" |
-		sed 's/\..*//'
+	virsh dumpxml "$1" --xpath "//disk[target/@dev='vda']" | sed '/<mirror/,/<\/mirror/d' |
+		grep -c '<source '
 }
 
 # lies_on NAME PLACE: live and inactive XML name it, with one layer, and nothing of ours is left
