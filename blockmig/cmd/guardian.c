@@ -8,8 +8,10 @@ static int run(struct options *options, GError **error)
 
 	if (!options_parse_job(options->arguments[1], &job, error))
 		return 0;
-	if (!g_ascii_string_to_unsigned(options->arguments[0], 10, 0, G_MAXINT, &fd, error)) {
-		g_prefix_error(error, "guardian: ");
+	if (!g_ascii_string_to_unsigned(options->arguments[0], 10, 0, G_MAXINT, &fd, NULL)) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_USAGE,
+			    "guardian: \"%s\" is not the number of a descriptor",
+			    options->arguments[0]);
 		return 0;
 	}
 	return guardian_wait((int)fd, job);
