@@ -16,7 +16,9 @@ struct compare_totals {
 
 /*
  * Compares everything; on a difference returns FALSE with INTEGRITY, whose text names
- * the first differing offset.  @ranges as in copy_spec (NULL: everything).
+ * the first differing offset.  What one layer leaves to the layers below it
+ * (EXTENT_UNKNOWN) must be left to them by the other one too.  @ranges as in copy_spec (NULL:
+ * everything).
  */
 gboolean compare_images(struct copy_end *a, struct copy_end *b, guint64 content_bytes,
 			guint64 unit_bytes, const struct copy_range *ranges, guint64 range_count,

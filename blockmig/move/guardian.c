@@ -38,7 +38,7 @@ static int spawn(pid_t *pid, int fd, char *const *argv, char *const *environment
 struct guardian *guardian_start(gint64 job, const char *uri, GError **error)
 {
 	g_autofree char *number = g_strdup_printf("%" G_GINT64_FORMAT, job);
-	char *argv[] = {"blockmig", "guardian", "3", number, NULL};
+	char *argv[] = {(char *)"blockmig", (char *)"guardian", (char *)"3", number, NULL};
 	g_auto(GStrv) environment = g_get_environ();
 	int ends[2];
 	pid_t pid;
@@ -87,7 +87,7 @@ static void wait_for_death(pid_t parent)
 int guardian_wait(int fd, gint64 job)
 {
 	g_autofree char *number = g_strdup_printf("%" G_GINT64_FORMAT, job);
-	char *argv[] = {"blockmig", "resume", number, "--quiet", NULL};
+	char *argv[] = {(char *)"blockmig", (char *)"resume", number, (char *)"--quiet", NULL};
 	pid_t parent = getppid();
 	char byte;
 	ssize_t got;

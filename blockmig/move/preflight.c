@@ -361,13 +361,18 @@ struct preflight *preflight_run(struct move_context *context, const char *domain
 
 	if (!preflight)
 		return NULL;
+	g_autofree char *pool = session_pool_xml(context->session, to, NULL);
+
+	preflight->datastore = config_datastore(context->config, to, pool, error);
+	if (!preflight->datastore)
+		return NULL;
 	if (!session_qemu_owner(context->session, &preflight->job->qemu_uid,
 				&preflight->job->qemu_gid, error))
 		return NULL;
 	check_domain(preflight);
 	check_disk(preflight);
 	if (preflight->job->source_url && preflight->job->virtual_bytes)
-		preflight_target(preflight, to);
+		preflight_target(preflight);
 	fill_plan(preflight);
 	return g_steal_pointer(&preflight);
 }

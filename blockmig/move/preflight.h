@@ -10,9 +10,10 @@
 struct preflight {
 	struct move_context *context;
 	const struct move_options *options;
-	struct job *job;	/* filled as far as things could be found out */
-	struct move_plan *plan; /* obstacles and warnings */
-	struct world *world;	/* the domain as it is */
+	struct job *job;		   /* filled as far as things could be found out */
+	struct move_plan *plan;		   /* obstacles and warnings */
+	struct world *world;		   /* the domain as it is */
+	const struct datastore *datastore; /* that the user named; the configuration's */
 	struct place *source, *destination;
 	guint64 source_file_bytes, source_allocated;
 	gboolean has_snapshots; /* internal snapshots or bitmaps, which flattening would lose */
@@ -20,7 +21,10 @@ struct preflight {
 void preflight_free(struct preflight *preflight);
 AUTO_DEFINE(preflight, preflight_free)
 
-/* An error only where the domain or libvirt could not be asked at all. */
+/*
+ * An error only where there is no such domain, disk or datastore, or libvirt could not be
+ * asked at all.
+ */
 struct preflight *preflight_run(struct move_context *context, const char *domain, const char *disk,
 				const char *to, GError **error);
 
@@ -31,7 +35,7 @@ void preflight_obstacle(struct preflight *preflight, const char *format, ...) G_
 void preflight_warning(struct preflight *preflight, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* preflight_target.c: the destination's side; needs the source's side done. */
-void preflight_target(struct preflight *preflight, const char *to);
+void preflight_target(struct preflight *preflight);
 
 /*
  * Whether AppArmor would deny the commit back: it confines the guest, and libvirt before

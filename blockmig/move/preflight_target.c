@@ -303,14 +303,11 @@ static void check_place(struct preflight *preflight)
 	}
 }
 
-void preflight_target(struct preflight *preflight, const char *to)
+void preflight_target(struct preflight *preflight)
 {
-	struct config *config = preflight->context->config;
 	g_autoptr(GError) failure = NULL;
-	g_autofree char *pool = session_pool_xml(preflight->context->session, to, NULL);
-	const struct datastore *datastore = config_datastore(config, to, pool, &failure);
 
-	preflight->destination = datastore ? choose_place(preflight, datastore, &failure) : NULL;
+	preflight->destination = choose_place(preflight, preflight->datastore, &failure);
 	if (!preflight->destination) {
 		preflight_obstacle(preflight, "%s",
 				   failure ? failure->message : "no place was found");

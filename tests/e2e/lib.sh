@@ -10,7 +10,7 @@ build=$repository/build
 lab=$repository/tests/lab/lab
 hook=$build/tests/e2e/hook.so
 target=iqn.2026-01.com.example:lab
-out=/srv/scratch/out
+out=/run/lab/out
 # shellcheck source=tests/lab/guest.sh
 . "$repository/tests/lab/guest.sh"
 
