@@ -146,7 +146,8 @@ static void on_answer(struct iscsi_context *iscsi G_GNUC_UNUSED, int status,
 	if (task->residual_status == SCSI_RESIDUAL_UNDERFLOW)
 		command->transferred -= MIN(command->bytes, task->residual);
 	submission->session->stalled = deadline_in(submission->session->stall_ms);
-	if (iscsi_command_verdict(command) == ISCSI_LOST && status != SCSI_STATUS_CHECK_CONDITION)
+	/* libiscsi's own, beside the target's one byte of status. */
+	if (status >= SCSI_STATUS_CANCELLED)
 		submission->session->cancelled = TRUE;
 	g_free(submission);
 }
@@ -186,7 +187,7 @@ void iscsi_session_retire(struct iscsi_session *session, struct iscsi_command *c
 	command->task = NULL;
 }
 
-struct scsi_task *iscsi_task_again(const struct scsi_task *task)
+static struct scsi_task *task_again(const struct scsi_task *task)
 {
 	guint8 cdb[SCSI_CDB_MAX_SIZE];
 
@@ -220,7 +221,7 @@ gboolean iscsi_session_command(struct iscsi_session *session, struct iscsi_comma
 
 	while ((answered = command_once(session, command, error)) &&
 	       iscsi_command_verdict(command) == ISCSI_AGAIN && !deadline_passed(patience)) {
-		struct scsi_task *again = iscsi_task_again(command->task);
+		struct scsi_task *again = task_again(command->task);
 
 		iscsi_session_retire(session, command);
 		command->task = again;

@@ -79,11 +79,10 @@ void iscsi_command_error(const struct iscsi_command *command, const char *name, 
 			 GError **error);
 
 /*
- * Makes ready for sending again, or for nothing, a command that was answered.  The old
- * task is kept until iscsi_session_drain.
+ * Takes the task of a command that was answered.  That of a failed write is kept until
+ * iscsi_session_drain, because data that it points to may still be queued.
  */
 void iscsi_session_retire(struct iscsi_session *session, struct iscsi_command *command);
-struct scsi_task *iscsi_task_again(const struct scsi_task *task);
 
 /* Until no data of an answered command is queued any more: buffers may be freed then. */
 gboolean iscsi_session_drain(struct iscsi_session *session, GError **error);
