@@ -225,6 +225,26 @@ START_TEST(a_commit_goes_into_a_qcow2_image)
 }
 END_TEST
 
+START_TEST(a_commit_fills_large_clusters_from_further_below)
+{
+	g_autofree char *template = qemu_images_raw("template.img", "4M");
+	g_autofree char *base = temp_path("large-clusters.qcow2");
+	g_autofree char *overlay = qemu_images_overlay("small-clusters.qcow2", 4 * MiB);
+	AUTO(layer) layer = qemu_images_layer(base, "qcow2", 0);
+	g_autoptr(GError) error = NULL;
+	gboolean ok;
+
+	qemu_images_io(template, "raw", "write -P 5 0 4M");
+	qemu_images_run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", "-F",
+			"raw", "-b", template, base);
+	qemu_images_io(overlay, "qcow2", "write -P 7 64k 64k");
+	ok = image_tool_commit(overlay, layer, &error);
+	ck_assert_msg(ok, "%s", error ? error->message : "");
+	qemu_images_run("qemu-io", "-r", "-f", "qcow2", "-c", "read -P 5 0 64k", "-c",
+			"read -P 7 64k 64k", "-c", "read -P 5 128k 3968k", base);
+}
+END_TEST
+
 START_TEST(a_commit_never_grows_the_image_below)
 {
 	g_autofree char *base = qemu_images_raw("small.img", "1M");
@@ -280,6 +300,7 @@ int main(void)
 	tcase_add_test(cases, a_commit_goes_into_a_raw_image);
 	tcase_add_test(cases, a_commit_into_a_slice_leaves_the_rest_alone);
 	tcase_add_test(cases, a_commit_goes_into_a_qcow2_image);
+	tcase_add_test(cases, a_commit_fills_large_clusters_from_further_below);
 	tcase_add_test(cases, a_commit_never_grows_the_image_below);
 	tcase_add_test(cases, check_finds_corruption_and_nothing_else);
 	srunner_run_all(runner, CK_NORMAL);
