@@ -92,7 +92,10 @@ static void take(struct stopwatch *watch, const char *bytes, ssize_t count)
 static void forget(struct stopwatch *watch)
 {
 	reset = 0;
-	memset(watch->last_ms, 0, sizeof(watch->last_ms));
+	/* A stall that begins right now counts from now. */
+	for (int i = 0; i < DISKS; i++)
+		if (watch->last_ms[i])
+			watch->last_ms[i] = now_ms();
 	watch->longest_ms = 0;
 	publish(watch);
 }
