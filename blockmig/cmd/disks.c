@@ -7,8 +7,12 @@ static GPtrArray *all_disks(struct workbench *workbench, const char *domain, GEr
 	GPtrArray *skipped = NULL;
 	GPtrArray *disks = move_disks(&workbench->context, domain, &skipped, error);
 
-	for (guint i = 0; disks && skipped && i < skipped->len; i++)
-		reporter_note(workbench->options->reporter, 0, g_ptr_array_index(skipped, i));
+	for (guint i = 0; disks && skipped && i < skipped->len; i++) {
+		g_autofree char *text =
+			g_strdup_printf("%s: skipped", (char *)g_ptr_array_index(skipped, i));
+
+		reporter_note(workbench->options->reporter, 0, text);
+	}
 	g_clear_pointer(&skipped, g_ptr_array_unref);
 	return disks;
 }

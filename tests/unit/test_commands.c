@@ -172,7 +172,7 @@ GPtrArray *move_disks(struct move_context *context, const char *domain, GPtrArra
 	(void)domain;
 	(void)error;
 	*skipped = g_ptr_array_new_with_free_func(g_free);
-	g_ptr_array_add(*skipped, g_strdup("sda: a CD-ROM drive, skipped"));
+	g_ptr_array_add(*skipped, g_strdup("sda: cdrom"));
 	g_ptr_array_add(disks, g_strdup("vda"));
 	g_ptr_array_add(disks, g_strdup("vdb"));
 	return disks;
@@ -289,7 +289,7 @@ START_TEST(the_exit_status_is_that_of_the_worst_disk)
 		ck_assert_str_eq(calls->str, cases[i].second
 						     ? "move(web,vda,nfs) move(web,vdb,nfs) "
 						     : "move(web,vda,nfs) ");
-		ck_assert_ptr_nonnull(strstr(err_text, "sda: a CD-ROM drive, skipped"));
+		ck_assert_ptr_nonnull(strstr(err_text, "sda: cdrom: skipped"));
 		if (!cases[i].second)
 			ck_assert_ptr_nonnull(strstr(err_text, "vdb: not begun"));
 	}
