@@ -46,7 +46,7 @@ static gboolean start(const char *const *argv, gboolean want_output, struct chil
 				      GINT_TO_POINTER(getpid()), &child->pid, NULL,
 				      want_output ? &child->out : NULL, &child->err, &cause)) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
-			    "%s: %s; is the package qemu-utils installed?", argv[0],
+			    "%s: %s; it comes with qemu-utils or qemu-system-common", argv[0],
 			    cause->message);
 		return FALSE;
 	}

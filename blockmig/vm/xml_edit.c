@@ -134,7 +134,7 @@ static void cut_attribute(GArray *cuts, const struct xml_text *xml, const xmlNod
 	cut_add(cuts, start, start, g_strdup_printf(" %s='%s'", name, value));
 }
 
-/* What an admin set on the old <source> and what holds for any image. */
+/* What an admin set on the old <source> and what holds for any local image. */
 static void kept_of_source(const struct xml_text *xml, const xmlNode *old, const char *indent,
 			   char **attributes, char **children)
 {
@@ -167,7 +167,9 @@ static void cut_source(GArray *cuts, const struct xml_text *xml, const xmlNode *
 	g_autofree char *children = NULL;
 	GString *source = g_string_new(NULL);
 
-	kept_of_source(xml, old, indent, &attributes, &children);
+	/* libvirt refuses both on a network disk. */
+	if (active->source.type == SOURCE_FILE || active->source.type == SOURCE_BLOCK)
+		kept_of_source(xml, old, indent, &attributes, &children);
 	source_append_xml(source, &active->source, indent, attributes, children);
 	if (*backing) {
 		g_string_append_printf(source, "\n%s", backing);

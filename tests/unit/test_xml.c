@@ -135,6 +135,8 @@ START_TEST(a_lun_replaces_a_file)
 	g_ptr_array_add(layers, layer_new(lun, "raw"));
 	edited = xml_with_disk(plain, "vda", layers, TRUE, NULL);
 	ck_assert_ptr_nonnull(strstr(edited, "type = \"network\""));
+	ck_assert_ptr_null(strstr(edited, "startupPolicy"));
+	ck_assert_ptr_null(strstr(edited, "<seclabel"));
 	domain = domain_parse(edited, NULL);
 	layer = disk_layer(domain_disk(domain, "vda"), 0);
 	ck_assert(source_equal(&layer->source, lun));
