@@ -167,7 +167,7 @@ static void cut_source(GArray *cuts, const struct xml_text *xml, const xmlNode *
 	g_autofree char *children = NULL;
 	GString *source = g_string_new(NULL);
 
-	/* libvirt refuses both on a network disk. */
+	/* libvirt refuses the policy on a network disk, and labels mean nothing there. */
 	if (active->source.type == SOURCE_FILE || active->source.type == SOURCE_BLOCK)
 		kept_of_source(xml, old, indent, &attributes, &children);
 	source_append_xml(source, &active->source, indent, attributes, children);
