@@ -1,0 +1,454 @@
+#include "blockmig/ledger/ledger.h"
+#include "common/error.h"
+#include "tests/unit/copying.h"
+
+#include <check.h>
+#include <glib/gstdio.h>
+#include <sqlite3.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char *parent, *folder;
+static struct ledger *ledger;
+static GError *error;
+
+#define ck_ok(condition) ck_assert_msg(condition, "%s", error ? error->message : "?")
+
+static void setup(void)
+{
+	parent = g_dir_make_tmp("ledger-XXXXXX", NULL);
+	folder = g_build_filename(parent, "state", NULL);
+	ledger = ledger_open(folder, &error);
+	ck_ok(ledger != NULL);
+}
+
+static void teardown(void)
+{
+	g_clear_error(&error);
+	ledger_close(ledger);
+	folder_remove(folder);
+	folder_remove(parent);
+	g_free(folder);
+	g_free(parent);
+}
+
+/* As after the process died and another one came. */
+static void reopen(void)
+{
+	ledger_close(ledger);
+	ledger = ledger_open(folder, &error);
+	ck_ok(ledger != NULL);
+}
+
+static gint64 add_job(const char *uuid, const char *disk)
+{
+	struct ledger_job job = {.kind = (char *)"migrate",
+				 .domain_uuid = (char *)uuid,
+				 .domain_name = (char *)"vm",
+				 .disk = (char *)disk,
+				 .source = (char *)"/a",
+				 .destination = (char *)"nfs://x/b",
+				 .state = (char *)"{}"};
+
+	ck_ok(ledger_job_add(ledger, &job, &error));
+	return job.id;
+}
+
+/* ---- jobs and phases -------------------------------------------------------------------- */
+
+START_TEST(folder_is_private_and_named)
+{
+	struct stat status;
+
+	ck_assert_int_eq(stat(folder, &status), 0);
+	ck_assert_int_eq(status.st_mode & 0777, 0700);
+	ck_assert_str_eq(ledger_folder(ledger), folder);
+}
+END_TEST
+
+START_TEST(job_survives_the_process)
+{
+	const gint64 id = add_job("u1", "vda");
+
+	ck_ok(ledger_job_save(ledger, id, "{\"a\":1}", &error));
+	ck_ok(ledger_job_note(ledger, id, "no route", &error));
+	reopen();
+	AUTO(ledger_job) job = ledger_job_get(ledger, id, &error);
+	ck_ok(job != NULL);
+	ck_assert_str_eq(job->kind, "migrate");
+	ck_assert_str_eq(job->domain_uuid, "u1");
+	ck_assert_str_eq(job->domain_name, "vm");
+	ck_assert_str_eq(job->disk, "vda");
+	ck_assert_str_eq(job->source, "/a");
+	ck_assert_str_eq(job->destination, "nfs://x/b");
+	ck_assert_str_eq(job->state, "{\"a\":1}");
+	ck_assert_str_eq(job->message, "no route");
+	ck_assert_int_eq(job->result, JOB_OPEN);
+	ck_assert_int_gt(job->created_s, 0);
+}
+END_TEST
+
+START_TEST(open_job_is_found_by_its_disk_until_it_ends)
+{
+	const gint64 id = add_job("u1", "vda");
+
+	add_job("u1", "vdb");
+	{
+		AUTO(ledger_job) job = ledger_job_find(ledger, "u1", "vda", &error);
+		ck_ok(job != NULL);
+		ck_assert_int_eq(job->id, id);
+	}
+	ck_ok(ledger_job_end(ledger, id, JOB_DONE, "", &error));
+	AUTO(ledger_job) none = ledger_job_find(ledger, "u1", "vda", &error);
+	ck_assert_ptr_null(none);
+	ck_assert_ptr_null(error);
+
+	g_autoptr(GPtrArray) all = ledger_job_list(ledger, FALSE, &error);
+	g_autoptr(GPtrArray) open = ledger_job_list(ledger, TRUE, &error);
+	ck_assert_uint_eq(all->len, 2);
+	ck_assert_uint_eq(open->len, 1);
+	ck_assert_int_eq(((struct ledger_job *)all->pdata[0])->result, JOB_DONE);
+}
+END_TEST
+
+START_TEST(unknown_job_is_not_found)
+{
+	ck_assert_ptr_null(ledger_job_get(ledger, 77, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
+	g_clear_error(&error);
+	ck_assert(!ledger_job_save(ledger, 77, "", &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
+}
+END_TEST
+
+START_TEST(phases_tell_the_time_line)
+{
+	const gint64 id = add_job("u1", "vda");
+
+	ck_ok(ledger_phase_begin(ledger, id, "freeze", FALSE, &error));
+	ck_ok(ledger_phase_end(ledger, id, "freeze", FALSE, "done", &error));
+	ck_ok(ledger_phase_begin(ledger, id, "seed", FALSE, &error));
+	ck_ok(ledger_phase_end(ledger, id, "seed", FALSE, "no route", &error));
+	ck_ok(ledger_phase_begin(ledger, id, "freeze", TRUE, &error));
+	reopen();
+	g_autoptr(GPtrArray) phases = ledger_phase_list(ledger, id, &error);
+	ck_assert_uint_eq(phases->len, 3);
+	const struct ledger_phase *seed = phases->pdata[1], *undo = phases->pdata[2];
+	ck_assert_str_eq(seed->name, "seed");
+	ck_assert_str_eq(seed->outcome, "no route");
+	ck_assert_int_ge(seed->ended_us, seed->begun_us);
+	ck_assert(undo->undo);
+	ck_assert_int_eq(undo->ended_us, 0);
+
+	AUTO(ledger_job) job = ledger_job_get(ledger, id, &error);
+	ck_assert_str_eq(job->phase, "freeze");
+	ck_assert(job->undoing);
+	ck_assert(!job->phase_ended);
+}
+END_TEST
+
+START_TEST(a_failed_phase_has_not_ended)
+{
+	const gint64 id = add_job("u1", "vda");
+
+	ck_ok(ledger_phase_begin(ledger, id, "seed", FALSE, &error));
+	ck_ok(ledger_phase_end(ledger, id, "seed", FALSE, _i ? "done" : "no route", &error));
+	AUTO(ledger_job) job = ledger_job_get(ledger, id, &error);
+	ck_assert_int_eq(job->phase_ended, _i);
+}
+END_TEST
+
+/* ---- locks --------------------------------------------------------------------------------- */
+
+/* A child that takes the lock, and holds it until its pipe closes; *pid is set. */
+static int child_with_lock(const char *key, pid_t *pid)
+{
+	int ready[2], hold[2];
+	char byte;
+
+	ck_assert_int_eq(pipe(ready), 0);
+	ck_assert_int_eq(pipe(hold), 0);
+	*pid = fork();
+	if (*pid == 0) {
+		struct ledger *own = ledger_open(folder, NULL);
+		const gboolean locked = own && ledger_lock(own, key, 1, NULL);
+
+		close(hold[1]);
+		if (write(ready[1], locked ? "y" : "n", 1) != 1 || read(hold[0], &byte, 1) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	close(ready[1]);
+	close(hold[0]);
+	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+	ck_assert_int_eq(byte, 'y');
+	close(ready[0]);
+	return hold[1];
+}
+
+START_TEST(a_living_process_keeps_its_lock)
+{
+	pid_t child;
+	const int hold = child_with_lock("job:7", &child);
+	g_autofree char *pid_text = g_strdup_printf("process %d ", child);
+
+	ck_assert(!ledger_lock(ledger, "job:7", 1, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_BUSY));
+	ck_assert_ptr_nonnull(strstr(error->message, pid_text));
+	ck_assert_int_eq(ledger_lock_holder(ledger, "job:7"), child);
+	close(hold);
+	waitpid(child, NULL, 0);
+}
+END_TEST
+
+START_TEST(a_dead_process_loses_its_lock)
+{
+	pid_t child;
+	const int hold = child_with_lock("job:7", &child);
+
+	kill(child, SIGKILL);
+	if (_i) /* else a zombie that nobody has waited for */
+		waitpid(child, NULL, 0);
+	else
+		waitid(P_PID, (id_t)child, &(siginfo_t){.si_pid = 0}, WEXITED | WNOWAIT);
+	close(hold);
+	ck_assert_int_eq(ledger_lock_holder(ledger, "job:7"), 0);
+	ck_ok(ledger_lock(ledger, "job:7", 1, &error));
+	ck_assert_int_eq(ledger_lock_holder(ledger, "job:7"), getpid());
+	waitpid(child, NULL, 0);
+}
+END_TEST
+
+START_TEST(own_lock_is_taken_again_by_the_same_job_only)
+{
+	ck_ok(ledger_lock(ledger, "image:x", 1, &error));
+	ck_ok(ledger_lock(ledger, "image:x", 1, &error));
+	ck_assert(!ledger_lock(ledger, "image:x", 2, NULL));
+	ck_ok(ledger_unlock_job(ledger, 1, &error));
+	ck_assert_int_eq(ledger_lock_holder(ledger, "image:x"), 0);
+	ck_ok(ledger_lock(ledger, "image:x", 2, &error));
+}
+END_TEST
+
+/* ---- units ------------------------------------------------------------------------------------
+ */
+
+static gint64 open_pass(void)
+{
+	gint64 pass;
+
+	ck_ok(ledger_pass_open(ledger, 1, "seed", 4096, 1000, &pass, &error));
+	return pass;
+}
+
+static void put_run(gint64 pass, guint64 first, guint64 count, enum unit_state state)
+{
+	const struct ledger_unit unit = {
+		.index = first, .count = count, .state = state, .is_zero = TRUE};
+
+	ck_ok(ledger_units_put(ledger, pass, &unit, 1, &error));
+}
+
+static gboolean show(const struct ledger_unit *unit, void *data)
+{
+	g_string_append_printf(data, "%d+%d:%c%s ", (int)unit->index, (int)unit->count,
+			       "-sdp"[unit->state], unit -> is_zero ? "0" : "");
+	return TRUE;
+}
+
+static char *shown(gint64 pass)
+{
+	GString *text = g_string_new(NULL);
+
+	ck_ok(ledger_units_each(ledger, pass, show, text, &error));
+	return g_string_free(text, FALSE);
+}
+
+START_TEST(putting_into_a_run_splits_it)
+{
+	static const struct {
+		guint64 first, count;
+		enum unit_state state;
+		const char *expected;
+	} cases[] = {
+		{50, 1, UNIT_SENT, "10+40:d0 50+1:s 51+49:d0 "},
+		{10, 1, UNIT_SENT, "10+1:s 11+89:d0 "},
+		{99, 1, UNIT_SENT, "10+89:d0 99+1:s "},
+		{5, 10, UNIT_PROVEN, "5+10:p0 15+85:d0 "},
+		{95, 10, UNIT_PROVEN, "10+85:d0 95+10:p0 "},
+		{0, 200, UNIT_PROVEN, "0+200:p0 "},
+		{20, 30, UNIT_PENDING, "10+10:d0 50+50:d0 "},
+		{200, 1, UNIT_DONE, "10+90:d0 200+1:d0 "},
+	};
+	const gint64 pass = open_pass();
+	g_autofree char *text = NULL;
+
+	put_run(pass, 10, 90, UNIT_DONE);
+	put_run(pass, cases[_i].first, cases[_i].count, cases[_i].state);
+	text = shown(pass);
+	ck_assert_str_eq(text, cases[_i].expected);
+}
+END_TEST
+
+START_TEST(unit_survives_with_its_digest)
+{
+	struct ledger_unit unit = {.index = 3, .count = 1, .state = UNIT_DONE, .data_bytes = 77};
+	const gint64 pass = open_pass();
+	struct ledger_unit found;
+
+	digest_compute("x", 1, &unit.digest);
+	ck_ok(ledger_units_put(ledger, pass, &unit, 1, &error));
+	reopen();
+	ck_assert_int_eq(ledger_pass_find(ledger, 1, "seed"), pass);
+	ck_ok(ledger_unit_get(ledger, pass, 3, &found, &error));
+	ck_assert_int_eq(found.state, UNIT_DONE);
+	ck_assert(!found.is_zero);
+	ck_assert_uint_eq(found.data_bytes, 77);
+	ck_assert(digest_equal(&found.digest, &unit.digest));
+	ck_ok(ledger_unit_get(ledger, pass, 4, &found, &error));
+	ck_assert_int_eq(found.state, UNIT_PENDING);
+}
+END_TEST
+
+START_TEST(a_pass_keeps_its_chunk_size)
+{
+	const gint64 pass = open_pass();
+	gint64 again;
+
+	ck_ok(ledger_pass_open(ledger, 1, "seed", 4096, 1000, &again, &error));
+	ck_assert_int_eq(again, pass);
+	ck_assert(!ledger_pass_open(ledger, 1, "seed", 8192, 500, &again, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
+	ck_assert_int_eq(ledger_pass_find(ledger, 1, "round-1"), 0);
+}
+END_TEST
+
+START_TEST(a_cleared_pass_has_no_rows)
+{
+	const gint64 pass = open_pass();
+	g_autofree char *text = NULL;
+
+	put_run(pass, 0, 10, UNIT_DONE);
+	ck_ok(ledger_pass_clear(ledger, pass, &error));
+	text = shown(pass);
+	ck_assert_str_eq(text, "");
+}
+END_TEST
+
+START_TEST(a_chunk_costs_less_than_a_hundred_bytes)
+{
+	enum { UNITS = 20000, BATCH = 16 };
+	struct ledger_unit units[BATCH];
+	const gint64 pass = open_pass();
+	g_autofree char *path = g_build_filename(folder, "ledger.db", NULL);
+	struct stat status;
+
+	for (guint64 first = 0; first < UNITS; first += BATCH) {
+		for (guint i = 0; i < BATCH; i++) {
+			units[i] = (struct ledger_unit){.index = first + i,
+							.count = 1,
+							.state = UNIT_PROVEN,
+							.data_bytes = 4 << 20};
+			digest_compute(&units[i].index, sizeof units[i].index, &units[i].digest);
+		}
+		ck_ok(ledger_units_put(ledger, pass, units, BATCH, &error));
+	}
+	reopen(); /* the last connection to close puts all into the file */
+	ck_assert_int_eq(stat(path, &status), 0);
+	ck_assert_int_lt(status.st_size, UNITS * 100);
+}
+END_TEST
+
+/* ---- the file
+ * ------------------------------------------------------------------------------------ */
+
+START_TEST(another_schema_is_refused)
+{
+	g_autofree char *path = g_build_filename(folder, "ledger.db", NULL);
+	sqlite3 *database;
+
+	ck_assert_int_eq(sqlite3_open(path, &database), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(database, "PRAGMA user_version = 99", NULL, NULL, NULL), 0);
+	sqlite3_close(database);
+	ck_assert_ptr_null(ledger_open(folder, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
+	ck_assert_ptr_nonnull(strstr(error->message, "schema 99"));
+}
+END_TEST
+
+START_TEST(a_file_that_is_no_database_is_refused_by_name)
+{
+	g_autofree char *other = g_build_filename(parent, "other", NULL);
+	g_autofree char *path = g_build_filename(other, "ledger.db", NULL);
+
+	ck_assert_int_eq(g_mkdir(other, 0700), 0);
+	ck_assert(g_file_set_contents(path, "certainly no SQLite database", -1, NULL));
+	ck_assert_ptr_null(ledger_open(other, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
+	ck_assert_ptr_nonnull(strstr(error->message, path));
+	folder_remove(other);
+}
+END_TEST
+
+static gpointer put_many(gpointer data)
+{
+	const gint64 pass = *(gint64 *)data;
+
+	for (guint i = 0; i < 50; i++)
+		put_run(pass, i, 1, UNIT_DONE);
+	return NULL;
+}
+
+START_TEST(threads_share_a_ledger)
+{
+	GThread *threads[4];
+	gint64 passes[4];
+
+	for (guint i = 0; i < 4; i++) {
+		ck_ok(ledger_pass_open(ledger, i, "seed", 1, 50, &passes[i], &error));
+		threads[i] = g_thread_new("putter", put_many, &passes[i]);
+	}
+	for (guint i = 0; i < 4; i++) {
+		struct ledger_unit unit;
+
+		g_thread_join(threads[i]);
+		ck_ok(ledger_unit_get(ledger, passes[i], 49, &unit, &error));
+		ck_assert_int_eq(unit.state, UNIT_DONE);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("ledger");
+	TCase *tests = tcase_create("ledger");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_set_timeout(tests, 60);
+	tcase_add_checked_fixture(tests, setup, teardown);
+	tcase_add_test(tests, folder_is_private_and_named);
+	tcase_add_test(tests, job_survives_the_process);
+	tcase_add_test(tests, open_job_is_found_by_its_disk_until_it_ends);
+	tcase_add_test(tests, unknown_job_is_not_found);
+	tcase_add_test(tests, phases_tell_the_time_line);
+	tcase_add_loop_test(tests, a_failed_phase_has_not_ended, 0, 2);
+	tcase_add_test(tests, a_living_process_keeps_its_lock);
+	tcase_add_loop_test(tests, a_dead_process_loses_its_lock, 0, 2);
+	tcase_add_test(tests, own_lock_is_taken_again_by_the_same_job_only);
+	tcase_add_loop_test(tests, putting_into_a_run_splits_it, 0, 8);
+	tcase_add_test(tests, unit_survives_with_its_digest);
+	tcase_add_test(tests, a_pass_keeps_its_chunk_size);
+	tcase_add_test(tests, a_cleared_pass_has_no_rows);
+	tcase_add_test(tests, a_chunk_costs_less_than_a_hundred_bytes);
+	tcase_add_test(tests, another_schema_is_refused);
+	tcase_add_test(tests, a_file_that_is_no_database_is_refused_by_name);
+	tcase_add_test(tests, threads_share_a_ledger);
+	suite_add_tcase(suite, tests);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}
