@@ -68,7 +68,8 @@ static char **describe(const struct meter_line *line)
 
 	g_ptr_array_add(parts, g_strdup_printf(" %u%%", percent(progress->bytes_done, total)));
 	g_ptr_array_add(parts, g_strdup_printf(" %s of %s", copied_text, total_text));
-	g_ptr_array_add(parts, g_strdup_printf(", %s/s", rate));
+	if (line->copied_per_second >= 1)
+		g_ptr_array_add(parts, g_strdup_printf(", %s/s", rate));
 	if (line->left_ms >= 0)
 		g_ptr_array_add(parts, g_strdup_printf(", %s left", left));
 	if (progress->bytes_proven)
