@@ -3,11 +3,14 @@
 struct job_view views_of(struct ledger *ledger, const struct ledger_job *job)
 {
 	g_autofree char *key = g_strdup_printf("job:%" G_GINT64_FORMAT, job->id);
+	struct job_view view = {.job = job};
 
-	return (struct job_view){
-		.job = job,
-		.holder = job->result == JOB_OPEN ? ledger_lock_holder(ledger, key) : 0,
-	};
+	if (job->result != JOB_OPEN)
+		return view;
+	view.holder = ledger_lock_holder(ledger, key);
+	/* What cannot be told is left at zero: a job is shown in any case. */
+	ledger_job_progress(ledger, job->id, &view.progress, NULL);
+	return view;
 }
 
 struct views *views_load(struct ledger *ledger, enum views_which which, GError **error)

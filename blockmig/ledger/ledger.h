@@ -146,6 +146,12 @@ gboolean ledger_units_each(struct ledger *ledger, gint64 pass, ledger_unit_visit
 /* The row that covers @index (@unit->index and count are the row's); PENDING: no row. */
 gboolean ledger_unit_get(struct ledger *ledger, gint64 pass, guint64 index,
 			 struct ledger_unit *unit, GError **error);
+/* How far a job's newest pass is, for those who watch; all zeros where it has none. */
+struct ledger_progress {
+	guint64 units_total, units_done /* the proven ones too */, units_proven;
+};
+gboolean ledger_job_progress(struct ledger *ledger, gint64 job, struct ledger_progress *progress,
+			     GError **error);
 /* Forgets a pass's rows. */
 gboolean ledger_pass_clear(struct ledger *ledger, gint64 pass, GError **error);
 

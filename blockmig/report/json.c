@@ -128,7 +128,7 @@ static void json_summary(struct sink *sink, const struct move_summary *summary)
 	add_totals(line, &summary->totals);
 	json_object_set_new(line, "sha256", text_or_null(summary->sha256));
 	json_object_set_new(line, "rounds", json_integer(summary->rounds));
-	json_object_set_new(line, "downtime_ms", json_integer(MAX(summary->downtime_ms, 0)));
+	json_object_set_new(line, "downtime_ms", json_integer(summary->downtime_ms));
 	json_object_set_new(line, "seconds", json_real(summary->seconds));
 	json_object_set_new(line, "phases", phase_times(summary->phases));
 	json_object_set_new(line, "guarantee", text_or_null(summary->guarantee));
@@ -168,17 +168,16 @@ static void json_comparison(struct sink *sink, const struct comparison *comparis
 			    const GError *error)
 {
 	const struct compare_totals *totals = &comparison->totals;
-	g_autofree char *root_a = digest_hex(&totals->root_a);
-	g_autofree char *root_b = digest_hex(&totals->root_b);
+	/* After a difference the rest was not read, so there is no root. */
+	g_autofree char *root = error ? g_strdup("") : digest_hex(&totals->root_a);
 
-	emit(sink, json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:I, s:I, s:s, s:s}", "type",
-			     "summary", "job", (json_int_t)comparison->job, "result",
-			     error ? "failed" : "equal", "source", text_or_null(comparison->a),
-			     "destination", text_or_null(comparison->b), "bytes_total",
-			     (json_int_t)totals->bytes_compared, "chunks_total",
-			     (json_int_t)totals->chunks_total, "chunks_equal",
-			     (json_int_t)totals->chunks_equal, "sha256", root_a,
-			     "sha256_destination", root_b));
+	emit(sink,
+	     json_pack("{s:s, s:I, s:s, s:o, s:o, s:I, s:I, s:I, s:s}", "type", "summary", "job",
+		       (json_int_t)comparison->job, "result", error ? "failed" : "equal", "source",
+		       text_or_null(comparison->a), "destination", text_or_null(comparison->b),
+		       "bytes_total", (json_int_t)totals->bytes_compared, "chunks_total",
+		       (json_int_t)totals->chunks_total, "chunks_equal",
+		       (json_int_t)totals->chunks_equal, "sha256", root));
 }
 
 static json_t *job_object(const struct job_view *view)
@@ -192,6 +191,14 @@ static json_t *job_object(const struct job_view *view)
 
 	json_object_set_new(line, "undoing", json_boolean(job->undoing));
 	json_object_set_new(line, "state", json_string(job_view_state(view)));
+	if (view->progress.units_total) {
+		json_object_set_new(line, "chunks_total",
+				    json_integer((json_int_t)view->progress.units_total));
+		json_object_set_new(line, "chunks_done",
+				    json_integer((json_int_t)view->progress.units_done));
+		json_object_set_new(line, "chunks_proven",
+				    json_integer((json_int_t)view->progress.units_proven));
+	}
 	json_object_set_new(line, "pid", view->holder ? json_integer(view->holder) : json_null());
 	json_object_set_new(line, "message", text_or_null(job->message));
 	json_object_set_new(line, "created", json_integer(job->created_s));

@@ -57,10 +57,11 @@ struct comparison {
 void reporter_comparison(struct reporter *reporter, const struct comparison *comparison,
 			 const GError *error);
 
-/* A job of the ledger, with the living process that holds it (0: none does). */
+/* A job of the ledger, with the living process that holds it (0: none). */
 struct job_view {
 	const struct ledger_job *job;
 	int holder;
+	struct ledger_progress progress; /* of an open job */
 };
 /* "running", "interrupted", or how it ended: "done", "rolled-back", "failed". */
 const char *job_view_state(const struct job_view *view);

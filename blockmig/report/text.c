@@ -33,15 +33,14 @@ static void text_phase(struct sink *sink, gint64 job, const char *phase, gboolea
 static void print_error(FILE *err, const struct message *message)
 {
 	enum { INTERRUPTED = 3 };
+	g_autofree char *job = g_strdup_printf("job %" G_GINT64_FORMAT ": ", message->job);
 	g_autofree char *resume =
 		g_strdup_printf("blockmig resume %" G_GINT64_FORMAT, message->job);
+	gboolean named = !message->job || g_str_has_prefix(message->text, job);
 	gboolean hint = message->job && message->exit_status == INTERRUPTED &&
 			!strstr(message->text, resume);
 
-	fprintf(err, "blockmig: ");
-	if (message->job)
-		fprintf(err, "job %" G_GINT64_FORMAT ": ", message->job);
-	fprintf(err, "%s\n", message->text);
+	fprintf(err, "blockmig: %s%s\n", named ? "" : job, message->text);
 	if (hint)
 		fprintf(err, "blockmig: carry on with: %s\n", resume);
 }
@@ -198,12 +197,26 @@ static char *format_clock(gint64 unix_s)
 	return time ? g_date_time_format(time, "%Y-%m-%d %H:%M:%S") : g_strdup("?");
 }
 
+/* "seed", "seed 45%", "undoing freeze"; the caller frees. */
+static char *format_phase(const struct job_view *view)
+{
+	const struct ledger_progress *progress = &view->progress;
+	const struct ledger_job *job = view->job;
+	gboolean copies = g_str_equal(job->phase, "seed") || g_str_equal(job->phase, "rounds");
+
+	if (job->undoing)
+		return g_strdup_printf("undoing %s", job->phase);
+	if (!copies || !progress->units_total)
+		return g_strdup(job->phase);
+	return g_strdup_printf("%s %" G_GUINT64_FORMAT "%%", job->phase,
+			       progress->units_done * 100 / progress->units_total);
+}
+
 static void add_job(struct table *table, const struct job_view *view)
 {
 	const struct ledger_job *job = view->job;
 	g_autofree char *id = g_strdup_printf("%" G_GINT64_FORMAT, job->id);
-	g_autofree char *phase =
-		g_strdup_printf("%s%s", job->undoing ? "undoing " : "", job->phase);
+	g_autofree char *phase = format_phase(view);
 	g_autofree char *updated = format_clock(job->updated_s);
 	g_autofree char *state =
 		view->holder ? g_strdup_printf("%s (%d)", job_view_state(view), view->holder)
@@ -285,6 +298,12 @@ static void text_job(struct sink *sink, const struct job_view *view, GPtrArray *
 	fprintf(out, "job %" G_GINT64_FORMAT " (%s): %s", job->id, job->kind, job_view_state(view));
 	if (view->holder)
 		fprintf(out, " (process %d)", view->holder);
+	if (view->progress.units_total)
+		fprintf(out,
+			"\n  newest pass  %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+			" chunks copied, %" G_GUINT64_FORMAT " proven",
+			view->progress.units_done, view->progress.units_total,
+			view->progress.units_proven);
 	if (*job->domain_name)
 		fprintf(out, "\n  disk         %s %s", job->domain_name, job->disk);
 	fprintf(out, "\n  source       %s\n  destination  %s\n  created      %s\n", job->source,

@@ -489,6 +489,30 @@ START_TEST(a_job_that_this_process_holds_is_running_and_not_resumed)
 }
 END_TEST
 
+START_TEST(status_tells_how_far_the_newest_pass_is)
+{
+	gint64 job = add_job("migrate", JOB_OPEN), pass;
+	g_autofree char *number = g_strdup_printf("%" G_GINT64_FORMAT, job);
+	AUTO(ledger) ledger = ledger_open(state, NULL);
+	const struct ledger_unit units[] = {
+		{.index = 0, .count = 2, .state = UNIT_PROVEN, .is_zero = TRUE},
+		{.index = 2, .count = 1, .state = UNIT_DONE},
+		{.index = 3, .count = 1, .state = UNIT_SENT},
+	};
+
+	ck_assert(ledger_phase_begin(ledger, job, "seed", FALSE, NULL));
+	ck_assert(ledger_pass_open(ledger, job, "older", 4096, 9, &pass, NULL));
+	ck_assert(ledger_pass_open(ledger, job, "newest", 4096, 10, &pass, NULL));
+	ck_assert(ledger_units_put(ledger, pass, units, G_N_ELEMENTS(units), NULL));
+	ck_assert_int_eq(run(&command_status, ""), 0);
+	ck_assert_ptr_nonnull(strstr(out_text, "seed 30%"));
+	ck_assert_int_eq(run(&command_status, number), 0);
+	ck_assert_ptr_nonnull(strstr(out_text, "3 of 10 chunks copied, 2 proven"));
+	ck_assert_int_eq(run(&command_status, "--json"), 0);
+	ck_assert_ptr_nonnull(strstr(out_text, "\"chunks_done\":3"));
+}
+END_TEST
+
 START_TEST(libvirt_that_does_not_answer_is_told_for_each_job)
 {
 	g_autofree char *job = g_strdup_printf("%" G_GINT64_FORMAT, add_job("migrate", JOB_OPEN));
@@ -548,6 +572,7 @@ int main(void)
 	tcase_add_test(tcase, verify_takes_two_images_or_a_job);
 	tcase_add_test(tcase, status_tells_open_jobs_and_history_those_that_ended);
 	tcase_add_test(tcase, a_job_that_this_process_holds_is_running_and_not_resumed);
+	tcase_add_test(tcase, status_tells_how_far_the_newest_pass_is);
 	tcase_add_test(tcase, libvirt_that_does_not_answer_is_told_for_each_job);
 	tcase_add_test(tcase, ctrl_c_is_answered_once);
 	tcase_add_test(tcase, the_guardian_is_given_its_pipe_and_its_job);

@@ -160,7 +160,9 @@ START_TEST(an_interrupted_job_is_told_with_the_command_that_resumes_it)
 	} cases[] = {
 		{"stopped",
 		 "blockmig: job 7: stopped\nblockmig: carry on with: blockmig resume 7\n"},
-		/* Said once is enough. */
+		/* Said once is enough, the number too. */
+		{"job 7: blockmig resume 7 does it",
+		 "blockmig: job 7: blockmig resume 7 does it\n"},
 		{"away (blockmig resume 7 carries on)",
 		 "blockmig: job 7: away (blockmig resume 7 carries on)\n"},
 	};
@@ -231,8 +233,7 @@ START_TEST(without_a_terminal_there_is_progress_only_where_it_is_asked_for)
 		move->progress(7, "seed", 0, &progress, move->data);
 		move->progress(7, "seed", 0, &progress, move->data);
 		finish(&output, reporter);
-		ck_assert_str_eq(output.err_text,
-				 asked ? "job 7 seed 25% 1 MiB of 4 MiB\n" : "");
+		ck_assert_str_eq(output.err_text, asked ? "job 7 seed 25% 1 MiB of 4 MiB\n" : "");
 		output_free(&output);
 	}
 }
@@ -348,10 +349,10 @@ START_TEST(a_job_is_running_only_where_a_process_holds_it)
 {
 	struct ledger_job job = {.result = JOB_OPEN};
 
-	ck_assert_str_eq(job_view_state(&(struct job_view){&job, 0}), "interrupted");
-	ck_assert_str_eq(job_view_state(&(struct job_view){&job, 42}), "running");
+	ck_assert_str_eq(job_view_state(&(struct job_view){.job = &job}), "interrupted");
+	ck_assert_str_eq(job_view_state(&(struct job_view){.job = &job, .holder = 42}), "running");
 	job.result = JOB_ROLLED_BACK;
-	ck_assert_str_eq(job_view_state(&(struct job_view){&job, 0}), "rolled-back");
+	ck_assert_str_eq(job_view_state(&(struct job_view){.job = &job}), "rolled-back");
 }
 END_TEST
 
