@@ -75,7 +75,11 @@ struct copy_spec {
 	guint64 range_count;
 	gboolean fresh;	 /* the destination reads as zeros where we never wrote */
 	gboolean prove;	 /* read back; FALSE: --verify none */
-	gboolean rehash; /* the source may have changed: hash it all, send what differs */
+	/*
+	 * The source may have changed: hash it all, send what differs.  To be asked for
+	 * again until a run has succeeded: what was not hashed yet keeps its old row.
+	 */
+	gboolean rehash;
 	guint workers;	 /* 0: the default */
 	guint64 retry_for_ms;
 	struct throttle *throttle; /* NULL: none */

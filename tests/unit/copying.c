@@ -2,6 +2,7 @@
 
 #include "common/stop.h"
 #include "common/units.h"
+#include "tests/unit/temp.h"
 
 #include <glib/gstdio.h>
 #include <string.h>
@@ -10,7 +11,7 @@ void copying_begin_urls(struct copying *copying, struct url *source, struct url 
 			guint64 content_bytes)
 {
 	memset(copying, 0, sizeof *copying);
-	copying->folder = g_dir_make_tmp("copying-XXXXXX", NULL);
+	copying->folder = folder_make("copying");
 	copying->ledger = ledger_open(copying->folder, &copying->error);
 	g_assert_no_error(copying->error);
 	copying->source_url = source;
@@ -64,6 +65,15 @@ enum unit_state copying_state(struct copying *copying, guint64 index)
 
 	g_assert(ledger && ledger_unit_get(ledger, copying->spec.pass, index, &unit, NULL));
 	return unit.state;
+}
+
+char *folder_make(const char *name)
+{
+	g_autofree char *pattern = g_strdup_printf("%s-XXXXXX", name);
+	char *folder = temp_path(pattern);
+
+	g_assert(g_mkdtemp(folder));
+	return folder;
 }
 
 void folder_remove(const char *folder)

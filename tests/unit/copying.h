@@ -1,6 +1,7 @@
 /*
  * A copy between two images in memory ("source" and "destination"), ready to run: what
- * the engine's tests start from.
+ * the engine's tests start from.  Its test case has temp_make and temp_remove as an
+ * unchecked fixture, so that nothing is left where a test fails.
  */
 #ifndef TESTS_UNIT_COPYING_H
 #define TESTS_UNIT_COPYING_H
@@ -32,6 +33,8 @@ gboolean copying_is_equal(const struct copying *copying);
 enum unit_state copying_state(struct copying *copying, guint64 index);
 void copying_end(struct copying *copying);
 
+/* A new folder in the test case's own (temp.h); the caller frees. */
+char *folder_make(const char *name);
 /* Removes a folder and the files in it. */
 void folder_remove(const char *folder);
 

@@ -4,6 +4,7 @@
 #include "common/stop.h"
 #include "common/units.h"
 #include "tests/unit/copying.h"
+#include "tests/unit/temp.h"
 
 #include <check.h>
 #include <string.h>
@@ -207,6 +208,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
+	tcase_add_unchecked_fixture(tests, temp_make, temp_remove);
 	tcase_set_timeout(tests, 60);
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_loop_test(tests, equal_images_are_equal, 0, 4);

@@ -3,6 +3,7 @@
 #include "common/stop.h"
 #include "common/units.h"
 #include "tests/unit/copying.h"
+#include "tests/unit/temp.h"
 
 #include <check.h>
 #include <string.h>
@@ -634,6 +635,7 @@ static void add_plain(Suite *suite)
 {
 	TCase *tests = tcase_create("plain");
 
+	tcase_add_unchecked_fixture(tests, temp_make, temp_remove);
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, copies_every_chunk_size_with_an_unaligned_tail, 0, 7);
 	tcase_add_loop_test(tests, copies_with_any_number_of_workers, 0, 9);
@@ -654,6 +656,7 @@ static void add_faults(Suite *suite)
 {
 	TCase *tests = tcase_create("faults");
 
+	tcase_add_unchecked_fixture(tests, temp_make, temp_remove);
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, done_is_flushed_and_proven_is_read_by_another_handle);
 	tcase_add_test(tests, claims_never_exceed_the_window);
@@ -672,6 +675,7 @@ static void add_stops(Suite *suite)
 {
 	TCase *tests = tcase_create("stops");
 
+	tcase_add_unchecked_fixture(tests, temp_make, temp_remove);
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, a_stop_ends_at_a_checkpoint_and_nothing_is_sent_twice);
 	tcase_add_test(tests, a_second_stop_ends_at_once_and_sends_a_window_again_at_most);

@@ -1,6 +1,7 @@
 #include "blockmig/ledger/ledger.h"
 #include "common/error.h"
 #include "tests/unit/copying.h"
+#include "tests/unit/temp.h"
 
 #include <check.h>
 #include <glib/gstdio.h>
@@ -18,7 +19,7 @@ static GError *error;
 
 static void setup(void)
 {
-	parent = g_dir_make_tmp("ledger-XXXXXX", NULL);
+	parent = folder_make("ledger");
 	folder = g_build_filename(parent, "state", NULL);
 	ledger = ledger_open(folder, &error);
 	ck_ok(ledger != NULL);
@@ -427,6 +428,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
+	tcase_add_unchecked_fixture(tests, temp_make, temp_remove);
 	tcase_set_timeout(tests, 60);
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_test(tests, folder_is_private_and_named);

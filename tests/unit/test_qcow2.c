@@ -3,6 +3,7 @@
 #include "common/error.h"
 #include "common/units.h"
 #include "tests/unit/copying.h"
+#include "tests/unit/temp.h"
 
 #include <check.h>
 #include <string.h>
@@ -13,7 +14,7 @@ static struct extents *allocated;
 
 static void setup(void)
 {
-	folder = g_dir_make_tmp("qcow2-XXXXXX", NULL);
+	folder = folder_make("qcow2");
 	raw = g_build_filename(folder, "raw", NULL);
 	qcow2 = g_build_filename(folder, "qcow2", NULL);
 	allocated = extents_new();
@@ -226,6 +227,7 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
+	tcase_add_unchecked_fixture(tests, temp_make, temp_remove);
 	tcase_set_timeout(tests, 120);
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_loop_test(tests, qemu_finds_the_image_sound_and_equal, 0, 11);
