@@ -2,7 +2,11 @@
 
 #include <errno.h>
 
-G_DEFINE_QUARK(blockmig - error - quark, blockmig_error)
+/* G_DEFINE_QUARK keeps the number in a variable that threads would share without a lock. */
+GQuark blockmig_error_quark(void)
+{
+	return g_quark_from_static_string("blockmig-error-quark");
+}
 
 gboolean error_is(const GError *error, enum blockmig_error code)
 {
