@@ -27,6 +27,7 @@ static void on_phase(gint64 job, const char *phase, gboolean undo, gboolean begu
 {
 	struct reporter *reporter = data;
 
+	TELL(reporter, clear);
 	TELL(reporter, phase, job, phase, undo, begun);
 }
 
@@ -50,14 +51,15 @@ struct reporter *reporter_new(const struct reporter_options *options)
 
 	g_mutex_init(&reporter->lock);
 	reporter->move = (struct move_reporter){on_phase, on_progress, on_warning, reporter};
-	if (bar && !options->quiet)
-		reporter->sinks[reporter->count++] = sink_bar_new(options->err, options->terminal);
 	if (options->json)
 		reporter->sinks[reporter->count++] = sink_json_new(options->out);
 	/* Beside JSON too: cron mails what is on stderr. */
 	reporter->sinks[reporter->count++] =
 		sink_text_new(options->json ? NULL : options->out, options->err, options->quiet,
 			      options->verbose);
+	/* The last one, since its line has no end. */
+	if (bar && !options->quiet)
+		reporter->sinks[reporter->count++] = sink_bar_new(options->err, options->terminal);
 	return reporter;
 }
 

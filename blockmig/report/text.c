@@ -30,17 +30,27 @@ static void text_phase(struct sink *sink, gint64 job, const char *phase, gboolea
 			undo ? "undoing " : "", phase, begun ? "begins" : "ends");
 }
 
+/* Whether @text begins with "job N", and not with a longer number. */
+static gboolean names_job(const char *text, gint64 number)
+{
+	g_autofree char *job = g_strdup_printf("job %" G_GINT64_FORMAT, number);
+
+	return g_str_has_prefix(text, job) && !g_ascii_isdigit(text[strlen(job)]);
+}
+
 static void print_error(FILE *err, const struct message *message)
 {
 	enum { INTERRUPTED = 3 };
-	g_autofree char *job = g_strdup_printf("job %" G_GINT64_FORMAT ": ", message->job);
 	g_autofree char *resume =
 		g_strdup_printf("blockmig resume %" G_GINT64_FORMAT, message->job);
-	gboolean named = !message->job || g_str_has_prefix(message->text, job);
 	gboolean hint = message->job && message->exit_status == INTERRUPTED &&
 			!strstr(message->text, resume);
 
-	fprintf(err, "blockmig: %s%s\n", named ? "" : job, message->text);
+	if (message->job && !names_job(message->text, message->job))
+		fprintf(err, "blockmig: job %" G_GINT64_FORMAT ": %s\n", message->job,
+			message->text);
+	else
+		fprintf(err, "blockmig: %s\n", message->text);
 	if (hint)
 		fprintf(err, "blockmig: carry on with: %s\n", resume);
 }

@@ -161,6 +161,9 @@ START_TEST(an_interrupted_job_is_told_with_the_command_that_resumes_it)
 		{"stopped",
 		 "blockmig: job 7: stopped\nblockmig: carry on with: blockmig resume 7\n"},
 		/* Said once is enough, the number too. */
+		{"job 7 waits for blockmig resume 7",
+		 "blockmig: job 7 waits for blockmig resume 7\n"},
+		{"job 70: blockmig resume 7", "blockmig: job 7: job 70: blockmig resume 7\n"},
 		{"job 7: blockmig resume 7 does it",
 		 "blockmig: job 7: blockmig resume 7 does it\n"},
 		{"away (blockmig resume 7 carries on)",
@@ -240,21 +243,20 @@ START_TEST(without_a_terminal_there_is_progress_only_where_it_is_asked_for)
 END_TEST
 
 /* What arrives at the other end of a terminal that is @columns wide. */
-static char *draw_on_terminal(gushort columns)
+static char *show_on_terminal(gushort columns, gboolean verbose,
+			      void (*tell)(const struct move_reporter *move))
 {
 	struct winsize size = {.ws_col = columns, .ws_row = 24};
-	struct copy_progress progress = {
-		.bytes_total = 4 * GiB, .bytes_done = GiB, .bytes_proven = GiB / 2};
 	char text[4096];
 	int ours, theirs;
 
 	ck_assert_int_eq(openpty(&ours, &theirs, NULL, NULL, &size), 0);
 	FILE *err = fdopen(theirs, "w");
-	struct reporter *reporter =
-		reporter_new(&(struct reporter_options){.out = err, .err = err, .terminal = TRUE});
-	const struct move_reporter *move = reporter_move(reporter);
+	struct reporter *reporter = reporter_new(&(struct reporter_options){
+		.out = err, .err = err, .terminal = TRUE, .verbose = verbose});
 
-	move->progress(7, "rounds", 2, &progress, move->data);
+	setvbuf(err, NULL, _IOFBF, sizeof(text));
+	tell(reporter_move(reporter));
 	ssize_t got = read(ours, text, sizeof(text) - 1);
 
 	ck_assert_int_gt(got, 0);
@@ -265,18 +267,39 @@ static char *draw_on_terminal(gushort columns)
 	return g_strdup(text);
 }
 
+static void tell_progress(const struct move_reporter *move)
+{
+	struct copy_progress progress = {
+		.bytes_total = 4 * GiB, .bytes_done = GiB, .bytes_proven = GiB / 2};
+
+	move->progress(7, "rounds", 2, &progress, move->data);
+}
+
+static void tell_phase(const struct move_reporter *move)
+{
+	move->phase(7, "seed", FALSE, TRUE, move->data);
+}
+
+START_TEST(a_line_of_text_stands_above_the_bar)
+{
+	g_autofree char *text = show_on_terminal(80, TRUE, tell_phase);
+
+	ck_assert_str_eq(text, "job 7: seed begins\r\njob 7 seed");
+}
+END_TEST
+
 START_TEST(the_bar_fits_the_terminal_and_is_one_line)
 {
 	static const gushort widths[] = {10, 20, 40, 80, 200};
 
 	for (guint i = 0; i < G_N_ELEMENTS(widths); i++) {
-		g_autofree char *text = draw_on_terminal(widths[i]);
+		g_autofree char *text = show_on_terminal(widths[i], FALSE, tell_progress);
 
 		ck_assert(g_str_has_prefix(text, "\r\033[Kjob 7"));
 		ck_assert_ptr_null(strchr(text, '\n'));
 		ck_assert_uint_lt(strlen(text) - strlen("\r\033[K"), widths[i]);
 	}
-	g_autofree char *wide = draw_on_terminal(120);
+	g_autofree char *wide = show_on_terminal(120, FALSE, tell_progress);
 
 	ck_assert_ptr_nonnull(strstr(wide, "job 7 rounds round 2 [#######....."));
 	ck_assert_ptr_nonnull(strstr(wide, " 25% 1 GiB of 4 GiB"));
@@ -369,6 +392,7 @@ int main(void)
 	tcase_add_test(tcase, a_summary_in_text_says_what_was_proven);
 	tcase_add_test(tcase, without_a_terminal_there_is_progress_only_where_it_is_asked_for);
 	tcase_add_test(tcase, the_bar_fits_the_terminal_and_is_one_line);
+	tcase_add_test(tcase, a_line_of_text_stands_above_the_bar);
 	tcase_add_test(tcase, a_meter_tells_rate_and_time_left);
 	tcase_add_test(tcase, a_meter_begins_anew_with_another_pass);
 	tcase_add_test(tcase, nothing_to_copy_is_all_of_it);
