@@ -1,15 +1,20 @@
 # shellcheck shell=bash
 # What cannot work is refused before anything changes, with the reason and the way out.
 
+state_of_all() {
+	virsh dumpxml one --inactive
+	find /srv/local /srv/nfs /srv/scratch -printf '%p %u %m\n' | sort
+}
+
 # refused PATTERN OPTION...: and nothing has changed
 refused() {
 	local pattern=$1 before after
 	shift
-	before=$(virsh dumpxml one --inactive; ls -l /srv/local /srv/nfs /srv/scratch)
+	before=$(state_of_all)
 	expect 1 blockmig migrate one vda "$@"
 	says "$pattern"
 	expect 1 blockmig plan one vda "$@"
-	after=$(virsh dumpxml one --inactive; ls -l /srv/local /srv/nfs /srv/scratch)
+	after=$(state_of_all)
 	[ "$before" = "$after" ] || die "something changed: $(diff <(echo "$before") <(echo "$after"))"
 }
 
