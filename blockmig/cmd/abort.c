@@ -33,7 +33,7 @@ const struct command command_abort = {
 	.summary = "roll back to the source",
 	.description = "Puts everything back as it was before the job, as long as the guest does\n"
 		       "not run on the destination yet (exit status 5 once it does).",
-	.groups = OPTIONS_CONNECT,
+	.groups = OPTIONS_NONE,
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.run = run,

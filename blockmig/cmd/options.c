@@ -90,7 +90,7 @@ static void add_own(GArray *entries, struct options *options, enum option_groups
 		{OPTIONS_WATCH,
 		 {"watch", 0, 0, G_OPTION_ARG_NONE, &options->watch,
 		  "show again each second until no job runs", NULL}},
-		{OPTIONS_CONNECT,
+		{OPTIONS_NONE,
 		 {"connect", 'c', 0, G_OPTION_ARG_STRING, &options->connect,
 		  "libvirt of this host (default: as virsh)", "URI"}},
 		{OPTIONS_NONE,

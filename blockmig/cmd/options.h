@@ -19,14 +19,13 @@
 /* Which options a command takes, beside those that all take. */
 enum option_groups {
 	OPTIONS_NONE = 0,
-	OPTIONS_CONNECT = 1 << 0, /* --connect */
-	OPTIONS_TO = 1 << 1,	  /* --to */
-	OPTIONS_COPY = 1 << 2,	  /* how an image is copied */
-	OPTIONS_GUEST = 1 << 3,	  /* how a guest's disk is moved */
-	OPTIONS_DRY_RUN = 1 << 4, /* --dry-run */
-	OPTIONS_FORMATS = 1 << 5, /* --from-format, --format of two images */
-	OPTIONS_WATCH = 1 << 6,	  /* --watch */
-	OPTIONS_FROM = 1 << 7,	  /* --from-format */
+	OPTIONS_TO = 1 << 0,	  /* --to */
+	OPTIONS_COPY = 1 << 1,	  /* how an image is copied */
+	OPTIONS_GUEST = 1 << 2,	  /* how a guest's disk is moved */
+	OPTIONS_DRY_RUN = 1 << 3, /* --dry-run */
+	OPTIONS_FORMATS = 1 << 4, /* --from-format, --format of two images */
+	OPTIONS_WATCH = 1 << 5,	  /* --watch */
+	OPTIONS_FROM = 1 << 6,	  /* --from-format */
 };
 
 enum { SETTINGS_MAX = 24 };

@@ -48,7 +48,7 @@ const struct command command_plan = {
 	.summary = "what a move would do, and what stands in its way; changes nothing",
 	.description = "Checks everything that migrate checks, and says what it would do with\n"
 		       "each disk. Exit status 1 where there is an obstacle.",
-	.groups = OPTIONS_CONNECT | OPTIONS_TO | OPTIONS_COPY | OPTIONS_GUEST,
+	.groups = OPTIONS_TO | OPTIONS_COPY | OPTIONS_GUEST,
 	.arguments_min = 1,
 	.arguments_max = G_MAXUINT,
 	.run = run,

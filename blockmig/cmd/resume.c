@@ -72,7 +72,7 @@ const struct command command_resume = {
 	.summary = "carry on; without a job, everything that was interrupted",
 	.description = "Carries on from the last checkpoint, with the options that the job was\n"
 		       "started with. Exit status 75 where a living process holds the job.",
-	.groups = OPTIONS_CONNECT,
+	.groups = OPTIONS_NONE,
 	.arguments_min = 0,
 	.arguments_max = G_MAXUINT,
 	.run = run,

@@ -59,7 +59,7 @@ const struct command command_verify = {
 	.description = "Two images: whether a guest would see the same in both. A job: whether\n"
 		       "its destination still holds what was proven; exit status 2 where the\n"
 		       "guest may have written to it since. Exit status 4 on a difference.",
-	.groups = OPTIONS_CONNECT | OPTIONS_FORMATS,
+	.groups = OPTIONS_FORMATS,
 	.arguments_min = 1,
 	.arguments_max = 2,
 	.run = run,

@@ -202,6 +202,23 @@ START_TEST(two_images_are_told_a_format_each)
 }
 END_TEST
 
+/* A script that always names its libvirt need not know which commands ask it. */
+START_TEST(every_command_takes_the_common_options)
+{
+	static const struct command *const commands[] = {&command_status, &command_history,
+							 &command_resume};
+
+	for (guint i = 0; i < G_N_ELEMENTS(commands); i++) {
+		ck_assert(parse(commands[i], "-c qemu:///system --config f --json -q -v --progress",
+				NULL));
+		ck_assert_str_eq(options.connect, "qemu:///system");
+		ck_assert(options.json && options.quiet && options.verbose && options.progress);
+		unmake();
+		make();
+	}
+}
+END_TEST
+
 START_TEST(behind_two_dashes_everything_is_an_argument)
 {
 	ck_assert(parse(&command_copy, "-- --source b", NULL));
@@ -252,6 +269,7 @@ int main(void)
 	tcase_add_test(tcase, a_command_line_that_says_too_little_or_nonsense_is_refused);
 	tcase_add_test(tcase, a_copy_is_told_both_formats);
 	tcase_add_test(tcase, two_images_are_told_a_format_each);
+	tcase_add_test(tcase, every_command_takes_the_common_options);
 	tcase_add_test(tcase, behind_two_dashes_everything_is_an_argument);
 	tcase_add_test(tcase, only_numbers_are_jobs);
 	tcase_add_test(tcase, help_names_every_setting_of_the_command);
