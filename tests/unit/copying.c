@@ -4,6 +4,7 @@
 #include "common/units.h"
 #include "tests/unit/temp.h"
 
+#include <check.h>
 #include <glib/gstdio.h>
 #include <string.h>
 
@@ -38,6 +39,19 @@ void copying_begin(struct copying *copying, guint64 content_bytes)
 	copying->destination = destination;
 }
 
+void copying_begin_dense(struct copying *copying, guint64 content_bytes)
+{
+	copying_begin(copying, content_bytes);
+	memory_fill_random(copying->source, 0, content_bytes, 1);
+}
+
+void copying_begin_sparse(struct copying *copying)
+{
+	copying_begin(copying, 16 * MiB);
+	memory_fill_random(copying->source, 4 * MiB, MiB, 1);
+	memory_fill_random(copying->source, 9 * MiB - 4096, 4096, 2);
+}
+
 gboolean copying_run(struct copying *copying)
 {
 	struct copy_spec *spec = &copying->spec;
@@ -49,6 +63,21 @@ gboolean copying_run(struct copying *copying)
 			      &copying->error))
 		return FALSE;
 	return copy_run(spec, &copying->totals, &copying->error);
+}
+
+void copying_assert_copied(struct copying *copying)
+{
+	ck_assert_msg(copying_run(copying), "%s", copying->error ? copying->error->message : "?");
+	ck_assert(copying_is_equal(copying));
+	ck_assert_uint_eq(copying->totals.units_proven, copying->totals.units_total);
+}
+
+void copying_assert_fails(struct copying *copying, enum blockmig_error code, const char *words)
+{
+	ck_assert(!copying_run(copying));
+	ck_assert_msg(error_is(copying->error, code), "%s", copying->error->message);
+	ck_assert_msg(strstr(copying->error->message, words) != NULL, "%s",
+		      copying->error->message);
 }
 
 gboolean copying_is_equal(const struct copying *copying)

@@ -7,6 +7,7 @@
 #define TESTS_UNIT_COPYING_H
 
 #include "blockmig/copy/engine.h"
+#include "common/error.h"
 #include "tests/unit/memory.h"
 
 struct copying {
@@ -22,11 +23,18 @@ struct copying {
 
 /* 1 MiB chunks, fresh, proven, 10 s of tries; the source is all zeros. */
 void copying_begin(struct copying *copying, guint64 content_bytes);
+/* The same, all of it random data. */
+void copying_begin_dense(struct copying *copying, guint64 content_bytes);
+/* 16 MiB with one chunk of data, and one with data at its end alone. */
+void copying_begin_sparse(struct copying *copying);
 /* The same between any two images that exist; takes the URLs. */
 void copying_begin_urls(struct copying *copying, struct url *source, struct url *destination,
 			guint64 content_bytes);
 /* Runs the pass, which is opened by spec's sizes. */
 gboolean copying_run(struct copying *copying);
+/* Runs it: all is equal and proven; or it fails with this code and words. */
+void copying_assert_copied(struct copying *copying);
+void copying_assert_fails(struct copying *copying, enum blockmig_error code, const char *words);
 /* Whether both images hold the same content. */
 gboolean copying_is_equal(const struct copying *copying);
 /* The state that the ledger has for a unit, read over a connection of its own. */
