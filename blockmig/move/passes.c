@@ -18,16 +18,19 @@ static void progress(const struct copy_progress *now, void *data)
 				   told->pass->round, now, reporter->data);
 }
 
-static void add_totals(struct copy_totals *sum, const struct copy_totals *run)
+/* What a pass holds counts once, when it is whole; what was sent counts as often as it was. */
+static void add_totals(struct copy_totals *sum, const struct copy_totals *run, gboolean whole)
 {
-	sum->bytes_total += run->bytes_total;
-	sum->bytes_data += run->bytes_data;
 	sum->bytes_sent += run->bytes_sent;
 	sum->bytes_resent += run->bytes_resent;
+	sum->mismatches += run->mismatches;
+	if (!whole)
+		return;
+	sum->bytes_total += run->bytes_total;
+	sum->bytes_data += run->bytes_data;
 	sum->bytes_skipped += run->bytes_skipped;
 	sum->units_total += run->units_total;
 	sum->units_proven += run->units_proven;
-	sum->mismatches += run->mismatches;
 }
 
 gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
@@ -67,7 +70,7 @@ gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
 		return FALSE;
 	gboolean good = copy_run(&spec, &totals, error);
 
-	add_totals(&job->totals, &totals);
+	add_totals(&job->totals, &totals, good);
 	return good;
 }
 

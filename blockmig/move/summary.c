@@ -69,8 +69,12 @@ static double add_phases(struct move_summary *summary, GPtrArray *timeline)
 
 		time->name = phase->undo ? g_strdup_printf("undo %s", phase->name)
 					 : g_strdup(phase->name);
-		if (phase->ended_us)
-			time->seconds = (double)(phase->ended_us - phase->begun_us) / 1e6;
+		/* One that did not end is the one that just failed, or was cut off by a crash. */
+		if (phase->ended_us || i + 1 == timeline->len)
+			time->seconds =
+				(double)((phase->ended_us ? phase->ended_us : g_get_real_time()) -
+					 phase->begun_us) /
+				1e6;
 		sum += time->seconds;
 		g_ptr_array_add(summary->phases, time);
 	}
