@@ -13,7 +13,7 @@
 #define CONFIG_PATH	"/etc/blockmig/blockmig.conf"
 #define MAIN_SECTION	"blockmig"
 #define SECTION_PREFIX	"datastore "
-#define SCRATCH_DEFAULT "/var/lib/blockmig/scratch"
+#define SCRATCH_DEFAULT "/var/lib/libvirt/blockmig"
 
 /* Keys of [blockmig] that stand for a command line option of the same name. */
 static const char *const default_keys[] = {

@@ -29,7 +29,7 @@ struct datastore {
 /* The configuration file, read once. */
 struct config {
 	char *path;
-	char *scratch;	       /* NULL: /var/lib/blockmig/scratch */
+	char *scratch;	       /* /var/lib/libvirt/blockmig unless given */
 	guint64 bwlimit;       /* 0: none */
 	GPtrArray *datastores; /* of struct datastore * */
 	GHashTable *defaults;  /* other keys of [blockmig] by name: char * to char * */

@@ -85,10 +85,14 @@ test_destination_gone_before_the_pivot() {
 	whole one
 }
 
+# The hook's command is for the shell that the hook starts.
+# shellcheck disable=SC2016
+kill_us='kill -9 $BLOCKMIG_PID'
+
 killed() { # at CALL
 	a_writing_guest
 	"$lab" lun 2 96M
-	expect 137 hooked "$1"='kill -9 $BLOCKMIG_PID' -- migrate one vda --to iscsi
+	expect 137 hooked "$1=$kill_us" -- migrate one vda --to iscsi
 	wait_until 60 job_ended
 	[ "$(virsh -q domstate one)" = running ] || die "the guest is $(virsh -q domstate one)"
 	lies_on one "iscsi $target/2"
@@ -102,9 +106,9 @@ test_killed_right_after_the_pivot() { killed HOOK_AFTER_pivot; }
 
 resumed_after_kill_at() {
 	a_writing_guest
-	expect 137 hooked "$1"='kill -9 $BLOCKMIG_PID' -- migrate one vda --to nfs --delete-source
+	expect 137 hooked "$1=$kill_us" -- migrate one vda --to nfs --delete-source
 	expect 0 blockmig resume --json
-	is result done
+	is result 'done'
 	lies_on one /srv/nfs/disk.raw
 	[ "$(files_in local)" = "" ] || die "left: $(files_in local)"
 	guest_wait_writing one 100
@@ -121,7 +125,7 @@ test_flipped_byte_is_written_again() {
 	mkdir /srv/local/to
 	expect 0 hooked HOOK_FLIP=to/disk.raw:50000000:1 -- \
 		migrate one vda --to /srv/local/to/ --json --delete-source
-	is result done
+	is result 'done'
 	is guarantee proven
 	[ "$(field bytes_resent)" -gt 0 ] || die "nothing was sent again"
 	lies_on one /srv/local/to/disk.raw
@@ -144,7 +148,7 @@ test_interrupted_and_resumed() {
 	expect 3 timeout --preserve-status -s INT 3 "$build/blockmig" migrate one vda --to nfs --bwlimit 16M
 	says 'blockmig resume 1'
 	expect 0 blockmig resume 1 --json
-	is result done
+	is result 'done'
 	[ "$(field bytes_resent)" -le $((64 << 20)) ] || die "sent again: $(field bytes_resent)"
 	lies_on one /srv/nfs/disk.raw
 	whole one
@@ -191,7 +195,7 @@ test_server_gone_holds_and_resumes() {
 	guest_wait_writing one 50
 	"$lab" server nfs start
 	expect 0 blockmig resume 1 --json
-	is result done
+	is result 'done'
 	lies_on one /srv/nfs/disk.raw
 	whole one
 }

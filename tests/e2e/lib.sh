@@ -88,13 +88,13 @@ layers_of() {
 		grep -c '<source '
 }
 
-# lies_on NAME PLACE: live and inactive XML name it, with one layer, and nothing of ours is left
+# lies_on NAME WANTED: live and inactive XML name it, with one layer, and nothing of ours is left
 lies_on() {
-	local name=$1 place=$2 where
+	local name=$1 wanted=$2 where
 	for where in '' --inactive; do
 		# shellcheck disable=SC2086
-		[[ $(source_of "$name" $where) == $place* ]] ||
-			die "$name lies on '$(source_of "$name" $where)' ${where:-live}, not on '$place'"
+		[[ $(source_of "$name" $where) == "$wanted"* ]] ||
+			die "$name lies on '$(source_of "$name" $where)' ${where:-live}, not on '$wanted'"
 	done
 	[ "$(layers_of "$name")" = 1 ] || die "$name has $(layers_of "$name") layers"
 	! virsh dumpxml "$name" --inactive | grep -q 'blockmig:job' || die "our element is left in the XML"
@@ -130,7 +130,7 @@ writing_guest() { # NAME SPEC [OPTION...]
 # migrate NAME TO [OPTION...] with the summary in $out, proven
 migrate() {
 	expect 0 blockmig migrate "$1" vda --to "$2" --json "${@:3}"
-	is result done
+	is result 'done'
 	is guarantee proven
 	[ "$(field chunks_total)" = "$(field chunks_proven)" ] || die "not all chunks are proven"
 	[[ $(field sha256) =~ ^[0-9a-f]{64}$ ]] || die "no root: $(field sha256)"
