@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* How often a guest may start or stop under one step. */
+enum { TRIES = 5 };
+
 static gboolean state_now(struct move *move, struct domain_state *state, GError **error)
 {
 	return session_state(move->context.session, move->job->domain_uuid, state, error);
@@ -45,23 +48,47 @@ enum standing claim_probe(struct move *move, GError **error)
 	return owner == 1 ? STANDING_DONE : owner == 0 ? STANDING_NOT_DONE : STANDING_UNKNOWN;
 }
 
+/*
+ * Does @step for the guest as it is now, and again where it was started or shut off
+ * meanwhile: which XML counts has changed then.
+ */
+static gboolean while_it_stays(struct move *move,
+			       gboolean (*step)(struct move *, const struct domain_state *,
+						const void *, GError **),
+			       const void *data, GError **error)
+{
+	for (guint tries = 1;; tries++) {
+		struct domain_state before, after;
+		g_autoptr(GError) failure = NULL;
+
+		if (!state_now(move, &before, error))
+			return FALSE;
+		gboolean good = step(move, &before, data, &failure);
+
+		if (tries == TRIES || !state_now(move, &after, NULL) || after.id == before.id) {
+			if (!good)
+				g_propagate_error(error, g_steal_pointer(&failure));
+			return good;
+		}
+	}
+}
+
+static gboolean set_element(struct move *move, const struct domain_state *state,
+			    const void *element, GError **error)
+{
+	return session_metadata_set(move->context.session, move->job->domain_uuid, element,
+				    state->run != RUN_OFF, state->persistent, error);
+}
+
 gboolean claim_run(struct move *move, GError **error)
 {
 	struct job *job = move->job;
-	struct domain_state state;
-
-	if (!state_now(move, &state, error))
-		return FALSE;
-
 	g_autofree char *source = source_text(&job->source->source);
 	g_autofree char *destination = source_text(&job->destination->source);
 	g_autofree char *element =
 		xml_metadata(job->id, job->disk, job->nonce, source, destination, "");
 
-	if (!session_metadata_set(move->context.session, job->domain_uuid, element,
-				  state.run != RUN_OFF, state.persistent, error))
-		return FALSE;
-	return claim_check(move, error);
+	return while_it_stays(move, set_element, element, error) && claim_check(move, error);
 }
 
 gboolean claim_check(struct move *move, GError **error)
@@ -100,34 +127,36 @@ static gboolean restore_inactive(struct move *move, const char *element, GError 
 	return g_str_equal(wanted, now) || session_define(session, wanted, error);
 }
 
-static gboolean release(struct move *move, const char *element, GError **error)
+static gboolean release(struct move *move, const struct domain_state *state, const void *element,
+			GError **error)
 {
-	struct domain_state state;
-	int owner;
 	g_autoptr(GError) failure = NULL;
+	int owner = whose(move, &failure);
 
-	if (!state_now(move, &state, error))
-		return FALSE;
-	owner = whose(move, &failure);
-	if (owner < 0 && !error_is(failure, BLOCKMIG_ERROR_BUSY)) {
+	if (owner < 0 && error_is(failure, BLOCKMIG_ERROR_BUSY)) {
+		/* Its disk and its element are that job's now. */
+		move_warn(move, "the domain's XML is left as it is: %s", failure->message);
+		return TRUE;
+	}
+	if (owner < 0) {
 		g_propagate_error(error, g_steal_pointer(&failure));
 		return FALSE;
 	}
-	if (owner == 1 && state.run != RUN_OFF &&
+	if (owner == 1 && state->run != RUN_OFF &&
 	    !session_metadata_set(move->context.session, move->job->domain_uuid, NULL, TRUE, FALSE,
 				  error))
 		return FALSE;
-	return !state.persistent || restore_inactive(move, element, error);
+	return !state->persistent || restore_inactive(move, element, error);
 }
 
 gboolean claim_release(struct move *move, GError **error)
 {
-	return release(move, NULL, error);
+	return while_it_stays(move, release, NULL, error);
 }
 
 gboolean claim_undo(struct move *move, GError **error)
 {
-	return release(move, move->job->disk_element, error);
+	return while_it_stays(move, release, move->job->disk_element, error);
 }
 
 static gboolean save_file(const char *folder, const char *name, const char *text, GError **error)

@@ -121,6 +121,17 @@ static void fail_held(struct move *move, const GError *failure, GError **error)
 		    failure->message, move->job->id, move->job->id);
 }
 
+static void fail_half_undone(struct move *move, const char *cause, const GError *problem,
+			     GError **error)
+{
+	g_set_error(error, BLOCKMIG_ERROR,
+		    error_is(problem, BLOCKMIG_ERROR_OPERATOR) ? BLOCKMIG_ERROR_OPERATOR
+							       : BLOCKMIG_ERROR_STOPPED,
+		    "%s; and the way back is not finished: %s (blockmig abort %" G_GINT64_FORMAT
+		    " finishes it once the cause is gone)",
+		    cause, problem->message, move->job->id);
+}
+
 static gboolean roll_back(struct move *move, const struct phase *phases, guint from,
 			  const GError *cause, GError **error)
 {
@@ -130,12 +141,7 @@ static gboolean roll_back(struct move *move, const struct phase *phases, guint f
 		fail_rolled_back(move, cause, error);
 		return FALSE;
 	}
-	g_set_error(error, BLOCKMIG_ERROR,
-		    error_is(problem, BLOCKMIG_ERROR_OPERATOR) ? BLOCKMIG_ERROR_OPERATOR
-							       : BLOCKMIG_ERROR_STOPPED,
-		    "%s; and the way back is not finished: %s (blockmig abort %" G_GINT64_FORMAT
-		    " finishes it once the cause is gone)",
-		    cause->message, problem->message, move->job->id);
+	fail_half_undone(move, cause->message, problem, error);
 	return FALSE;
 }
 
@@ -149,7 +155,8 @@ gboolean runner_run(struct move *move, const struct phase *phases, GError **erro
 
 	if (record->phase_ended && !record->undoing)
 		at++;
-	if (record->undoing) {
+	/* The way back may have found that there is only the way forward. */
+	if (record->undoing && !move->job->cut_over) {
 		g_autoptr(GError) cause = g_error_new_literal(
 			BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT, record->message);
 
@@ -174,6 +181,7 @@ gboolean runner_run(struct move *move, const struct phase *phases, GError **erro
 gboolean runner_abort(struct move *move, const struct phase *phases, GError **error)
 {
 	AUTO(ledger_job) record = ledger_job_get(move->context.ledger, move->job->id, error);
+	g_autoptr(GError) problem = NULL;
 
 	if (!record)
 		return FALSE;
@@ -185,8 +193,8 @@ gboolean runner_abort(struct move *move, const struct phase *phases, GError **er
 			    move->job->id, move->job->id);
 		return FALSE;
 	}
-	if (!undo_from(move, phases, phase_number(phases, record->phase), error)) {
-		g_prefix_error(error, "the way back is not finished: ");
+	if (!undo_from(move, phases, phase_number(phases, record->phase), &problem)) {
+		fail_half_undone(move, "aborted by the user", problem, error);
 		return FALSE;
 	}
 	return ledger_job_end(move->context.ledger, move->job->id, JOB_ROLLED_BACK,
