@@ -13,6 +13,28 @@ enum { NONCE_BYTES = 512, TOOL_DEADLINE_MS = 60 * 1000 };
 /* More than what a nonce and a header take: somebody else's data. */
 static const guint64 used_bytes = 1 * MiB;
 
+/*
+ * Whether the file there is the one that this job made: by its identity where that is
+ * known, else by its size, and because nobody put anything into it.
+ */
+static gboolean owns_file(struct move *move, GError **error)
+{
+	const struct job *job = move->job;
+	struct image_info info;
+	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
+					  HANDLE_READ, error);
+
+	if (!handle || !handle_describe(handle, &info, error))
+		return FALSE;
+	if (job->destination_identity ? g_str_equal(job->destination_identity, info.identity)
+				      : info.allocated_bytes <= used_bytes &&
+						info.size_bytes == job_destination_bytes(job))
+		return TRUE;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+		    "it is not the file that job %" G_GINT64_FORMAT " made", job->id);
+	return FALSE;
+}
+
 static gboolean make_file(struct move *move, GError **error)
 {
 	struct job *job = move->job;
@@ -29,13 +51,7 @@ static gboolean make_file(struct move *move, GError **error)
 	if (image_create(move->destination->url, move->destination->transport, &create, &failure))
 		return TRUE;
 	/* Made by an earlier run of this job, which died before it could say so? */
-	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
-					  HANDLE_READ, NULL);
-	struct image_info info;
-
-	if (error_is(failure, BLOCKMIG_ERROR_EXISTS) && handle &&
-	    handle_describe(handle, &info, NULL) && info.allocated_bytes <= used_bytes &&
-	    info.size_bytes == create.size_bytes)
+	if (error_is(failure, BLOCKMIG_ERROR_EXISTS) && owns_file(move, NULL))
 		return TRUE;
 	g_propagate_error(error, g_steal_pointer(&failure));
 	return FALSE;
@@ -106,6 +122,16 @@ static gboolean read_as_qemu(struct move *move, char **dump, GError **error)
 	return tool_run(as_other ? other : plain, TOOL_DEADLINE_MS, dump, error);
 }
 
+/* A file of our own loses the block, too: its allocation proves what was left out (NFS). */
+static gboolean erase_nonce(struct move *move, struct handle *handle, GError **error)
+{
+	guint64 size_bytes = handle->size_bytes;
+
+	if (!move->job->destination_made)
+		return handle_zero(handle, TRANSPORT_ALIGN, 0, error);
+	return handle_resize(handle, 0, error) && handle_resize(handle, size_bytes, error);
+}
+
 /*
  * A nonce written through our address is read through QEMU's: both mean one image, and
  * QEMU may open it.
@@ -139,8 +165,8 @@ static gboolean prove_same_place(struct move *move, struct handle *handle, GErro
 			    "does not show in the second. Check path= and url= of the datastore",
 			    move->job->destination_url, theirs);
 	}
-	/* Zeros again, whatever happened, so that the image is as fresh as it was. */
-	return handle_zero(handle, TRANSPORT_ALIGN, 0, same ? error : NULL) &&
+	/* Whatever happened, the image is to be as fresh as it was. */
+	return erase_nonce(move, handle, same ? error : NULL) &&
 	       handle_flush(handle, same ? error : NULL) && same;
 }
 
@@ -206,7 +232,8 @@ gboolean prepare_undo(struct move *move, GError **error)
 			is_gone(move, &failure);
 	}
 	if (job->destination_made) {
-		if (!image_remove(move->destination->url, move->destination->transport, &failure))
+		if (!owns_file(move, &failure) ||
+		    !image_remove(move->destination->url, move->destination->transport, &failure))
 			is_gone(move, &failure);
 		return TRUE;
 	}
