@@ -91,6 +91,12 @@ struct world *world_look(struct move *move, GError **error)
 	if (!world->domain)
 		return NULL;
 	world->disk = domain_disk(world->domain, move->job->disk);
+	if (!world->disk && !move->job->id) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_USAGE,
+			    "domain %s has no disk %s: virsh domblklist %s names those that it has",
+			    move->job->domain_name, move->job->disk, move->job->domain_name);
+		return NULL;
+	}
 	if (!world->disk) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
 			    "domain %s has no disk %s any more: attach it again, or abort job "
@@ -126,9 +132,11 @@ int world_chain_position(const struct world *world, const struct source *source)
 gboolean world_on_destination(const struct world *world, const struct job *job)
 {
 	const struct layer *top = disk_layer(world->disk, 0);
+	g_autoptr(GPtrArray) chain = job_destination_chain(job, TRUE);
 
-	if (!top)
-		return FALSE;
-	return source_equal(&top->source, &job->destination->source) ||
-	       (job->destination_overlay && world_on_path(world, job->destination_overlay));
+	for (guint i = 0; top && i < chain->len; i++)
+		if (source_equal(&top->source,
+				 &((const struct layer *)g_ptr_array_index(chain, i))->source))
+			return TRUE;
+	return FALSE;
 }

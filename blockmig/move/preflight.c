@@ -122,11 +122,13 @@ static void check_domain(struct preflight *preflight)
 static void check_snapshots(struct preflight *preflight)
 {
 	const char *path = preflight->job->source->source.path;
+	/* As an attribute's whole value: other paths may begin with this one. */
+	g_autofree char *value = g_markup_printf_escaped("='%s'", path);
 	g_autoptr(GPtrArray) xmls = session_snapshot_xmls(preflight->context->session,
 							  preflight->job->domain_uuid, NULL);
 
 	for (guint i = 0; xmls && i < xmls->len; i++)
-		if (strstr(g_ptr_array_index(xmls, i), path)) {
+		if (strstr(g_ptr_array_index(xmls, i), value)) {
 			preflight_obstacle(
 				preflight,
 				"a libvirt snapshot of the domain names %s: delete it first "
