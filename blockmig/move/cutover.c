@@ -46,11 +46,15 @@ static struct handle *open_destination(struct move *move, GError **error)
 
 /* ---- running or paused ---------------------------------------------------------------------- */
 
-static gboolean resume_guest(struct move *move, GError **error)
+gboolean cutover_resume(struct move *move, GError **error)
 {
 	struct job *job = move->job;
+	struct domain_state state;
 
-	if (job->return_to == DISK_RUNNING &&
+	if (!session_state(move->context.session, job->domain_uuid, &state, error))
+		return FALSE;
+	/* libvirt refuses to resume what runs, as it may after a call of unknown outcome. */
+	if (job->return_to == DISK_RUNNING && state.run == RUN_PAUSED &&
 	    !session_resume(move->context.session, job->domain_uuid, error))
 		return FALSE;
 	job->suspended = FALSE;
@@ -62,7 +66,7 @@ static gboolean back_off(struct move *move, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 
-	if (!resume_guest(move, &failure)) {
+	if (!cutover_resume(move, &failure)) {
 		g_prefix_error(error, "the guest could not be resumed (%s): ", failure->message);
 		if (error && *error)
 			(*error)->code = BLOCKMIG_ERROR_OPERATOR;
@@ -89,7 +93,7 @@ static gboolean go_back(struct move *move, gboolean answers, GError *reason, GEr
 	}
 	g_clear_error(&move->putback);
 	move->putback = reason;
-	if (!resume_guest(move, error) || !move_save(move, error))
+	if (!cutover_resume(move, error) || !move_save(move, error))
 		return FALSE;
 	g_propagate_error(error, g_error_copy(reason));
 	return FALSE;
@@ -111,7 +115,7 @@ static gboolean judge(struct move *move, struct handle *destination, GError **er
 	}
 	/* The commit point, written down before the guest can write to the new place. */
 	job->cut_over = TRUE;
-	if (!move_save(move, error) || !resume_guest(move, error))
+	if (!move_save(move, error) || !cutover_resume(move, error))
 		return FALSE;
 	job->downtime_ms = job->return_to == DISK_RUNNING
 				   ? (g_get_monotonic_time() - (gint64)job->suspended_us) / 1000
@@ -162,6 +166,7 @@ static gboolean cut_live(struct move *move, const struct world *world, GError **
 		job->return_to = world->state.run == RUN_PAUSED ? DISK_PAUSED : DISK_RUNNING;
 		job->suspended = TRUE;
 		job->suspended_us = (guint64)g_get_monotonic_time();
+		job->finished_cold = FALSE;
 		if (!move_save(move, error))
 			return FALSE;
 	}
@@ -190,6 +195,23 @@ static int guard_file(const char *path, GError **error)
 	return -1;
 }
 
+/* Back onto the source: a start that was under way had read the XML of before. */
+static gboolean define_back(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
+
+	job->finished_cold = FALSE;
+	return freeze_define(move, chain, error) && move_save(move, error);
+}
+
+static gboolean started_just_now(struct move *move, GError **error)
+{
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "%s was started just now",
+		    move->job->domain_name);
+	return FALSE;
+}
+
 static gboolean define_destination(struct move *move, GError **error)
 {
 	struct session *session = move->context.session;
@@ -207,102 +229,175 @@ static gboolean define_destination(struct move *move, GError **error)
 	job->return_to = DISK_OFF;
 	if (!move_save(move, error) || !session_define(session, wanted, error))
 		return FALSE;
+	AUTO(world) after = world_look(move, error);
+
+	if (!after)
+		return FALSE;
+	if (!world_on_destination(after, job))
+		return define_back(move, error) && started_just_now(move, error);
 	job->cut_over = TRUE;
 	return move_save(move, error);
 }
 
-/* Copies what the guest, which may have run for a while, wrote to its last overlay. */
+/*
+ * Copies what the guest, which may have run for a while, wrote to its last overlay.  That is
+ * frozen first: the guest may be started again at any moment.
+ */
 static gboolean copy_last(struct move *move, GError **error)
 {
-	guint last = move->job->overlays->len - 1;
+	gboolean left;
 
-	if (job_overlay(move->job, last)->copied)
-		return TRUE;
-	return rounds_copy(move, last, error) && layout_finish(move, error);
+	if (!rounds_left(move, &left, error))
+		return FALSE;
+	return !left || (freeze_again(move, error) && rounds_catch_up(move, error));
+}
+
+/* With the last overlay barred to QEMU. */
+static gboolean finish_cold(struct move *move, GError **error)
+{
+	gboolean left;
+	AUTO(world) world = world_look(move, error);
+
+	if (!world || !claim_check(move, error))
+		return FALSE;
+	if (world->state.run != RUN_OFF)
+		return started_just_now(move, error);
+	if (!rounds_left(move, &left, error))
+		return FALSE;
+	if (left)
+		return started_just_now(move, error);
+	/* The guest will write to the destination itself: afterwards would be too late. */
+	if (!attest_run(move, error))
+		return FALSE;
+	AUTO(handle) destination = open_destination(move, error);
+
+	return destination && define_destination(move, error);
 }
 
 static gboolean cut_cold(struct move *move, GError **error)
 {
-	struct job *job = move->job;
-	int guard = guard_file(job_active_overlay(job)->path, error);
+	if (!copy_last(move, error))
+		return FALSE;
+	int guard = guard_file(job_active_overlay(move->job)->path, error);
 
 	if (guard < 0)
 		return FALSE;
-	AUTO(world) world = world_look(move, error);
-	AUTO(handle) destination = NULL;
-	gboolean good = world && claim_check(move, error);
+	gboolean good = finish_cold(move, error);
 
-	if (good && world->state.run != RUN_OFF) {
-		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
-			    "%s was started just now", job->domain_name);
-		good = FALSE;
-	}
-	good = good && copy_last(move, error);
-	destination = good ? open_destination(move, error) : NULL;
-	good = destination && define_destination(move, error);
 	close(guard);
 	return good;
+}
+
+/* ---- on the destination already ------------------------------------------------------------- */
+
+/*
+ * Off, and its XML names the destination's overlay: the guest ended between the pivot and
+ * the commit point.  Whether it ran there since, as after a reset of the host, nobody
+ * knows; where both overlays are equal, either side is right.
+ */
+static gboolean compare_off(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+
+	if (image_tool_compare_overlays(job_active_overlay(job)->path, job->destination_overlay,
+					error))
+		return TRUE;
+	g_prefix_error(error,
+		       "%s: the guest is off, its XML names the destination, and that is not what "
+		       "its source is: it ran there since, or the mirror was wrong. Start it "
+		       "and look; blockmig resume %" G_GINT64_FORMAT
+		       " goes on with what it runs on: ",
+		       job->disk, job->id);
+	if (error && error_is(*error, BLOCKMIG_ERROR_INTEGRITY))
+		(*error)->code = BLOCKMIG_ERROR_OPERATOR;
+	return FALSE;
+}
+
+/* What was copied while the guest was off is proven as a whole; @compared: so is the rest. */
+static gboolean accept_destination(struct move *move, gboolean compared, GError **error)
+{
+	struct job *job = move->job;
+
+	job->cut_over = TRUE;
+	job->suspended = FALSE;
+	if (!compared && !job->finished_cold) {
+		g_free(job->guarantee);
+		job->guarantee = g_strdup("proven but for the last overlay, which was not "
+					  "compared: the guest ran on before it could be");
+	}
+	return move_save(move, error);
 }
 
 /* ---- the phase ----------------------------------------------------------------------------------
  */
 
-/* One look, and what it asks for; *again where the guest changed meanwhile. */
-static gboolean attempt(struct move *move, gboolean *again, GError **error)
+static gboolean cut(struct move *move, const struct world *world, GError **error)
 {
 	struct job *job = move->job;
-	AUTO(world) world = world_look(move, error);
+	gboolean there = world_on_destination(world, job);
 
-	*again = FALSE;
-	if (!world)
+	if (there && world->state.run == RUN_OFF && !job->finished_cold)
+		return compare_off(move, error) && accept_destination(move, TRUE, error);
+	if (there && (job->finished_cold || world->state.run == RUN_RUNNING))
+		return accept_destination(move, FALSE, error);
+	if (!there && !rounds_catch_up(move, error))
 		return FALSE;
-	if (world->state.run == RUN_OFF) {
-		if (job->finished_cold && world_on_destination(world, job)) {
-			job->cut_over = TRUE;
-			return move_save(move, error);
-		}
-		*again = !cut_cold(move, error);
-		return !*again;
-	}
-	if (!world_on_destination(world, job) && !mirror_run(move, error)) {
-		AUTO(world) after = world_look(move, NULL);
+	if (world->state.run == RUN_OFF)
+		return cut_cold(move, error);
+	return (there || mirror_run(move, error)) && cut_live(move, world, error);
+}
 
-		*again = after && after->state.run != world->state.run;
-		return FALSE;
-	}
-	if (world_on_destination(world, job) && !job->suspended &&
-	    world->state.run == RUN_RUNNING) {
-		/* Somebody else resumed it: nothing can be compared any more. */
-		job->cut_over = TRUE;
-		g_free(job->guarantee);
-		job->guarantee =
-			g_strdup("proven but for the last overlay, which was not compared: "
-				 "the guest ran on before it could be");
-		return move_save(move, error);
-	}
-	return cut_live(move, world, error);
+/* Whether the guest was started or stopped under a failed try, so that another one may do. */
+static gboolean changed(struct move *move, const struct world *world, const GError *failure)
+{
+	AUTO(world) after = world_look(move, NULL);
+
+	return after &&
+	       (failure->code == BLOCKMIG_ERROR_TRANSIENT ||
+		failure->code == BLOCKMIG_ERROR_PERMANENT) &&
+	       after->state.id != world->state.id;
 }
 
 gboolean cutover_run(struct move *move, GError **error)
 {
 	struct job *job = move->job;
 
-	if (job->cut_over) {
-		gboolean good = !job->suspended || resume_guest(move, error);
-
-		return good && move_save(move, error);
-	}
+	if (job->cut_over)
+		return (!job->suspended || cutover_resume(move, error)) && move_save(move, error);
+	if (job->grafted && !putback_bring_home(move, error))
+		return FALSE;
 	for (guint tries = 1;; tries++) {
 		g_autoptr(GError) failure = NULL;
-		gboolean again;
+		AUTO(world) world = world_look(move, error);
 
-		if (attempt(move, &again, &failure))
+		if (!world)
+			return FALSE;
+		if (cut(move, world, &failure))
 			return TRUE;
-		if (!again || tries == TRIES) {
+		if (tries == TRIES || !changed(move, world, failure)) {
 			g_propagate_error(error, g_steal_pointer(&failure));
 			return FALSE;
 		}
 	}
+}
+
+/* The guest that is on the destination goes back, where nothing can have been written there. */
+static gboolean leave_destination(struct move *move, const struct world *world, GError **error)
+{
+	struct job *job = move->job;
+
+	if (world->state.run == RUN_OFF && !job->finished_cold)
+		return compare_off(move, error) && define_back(move, error);
+	if (world->state.run == RUN_PAUSED && job->suspended)
+		return putback_graft(move, error);
+	if (!accept_destination(move, FALSE, error))
+		return FALSE;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
+		    "%s: the guest is on the destination already, and may have written to it: "
+		    "blockmig resume %" G_GINT64_FORMAT
+		    " finishes the move; move the disk back afterwards",
+		    job->disk, job->id);
+	return FALSE;
 }
 
 gboolean cutover_undo(struct move *move, GError **error)
@@ -310,14 +405,11 @@ gboolean cutover_undo(struct move *move, GError **error)
 	struct job *job = move->job;
 	AUTO(world) world = world_look(move, error);
 
-	if (!world)
+	if (!world || (world_on_destination(world, job) && !leave_destination(move, world, error)))
 		return FALSE;
 	if (job->grafted && !putback_bring_home(move, error))
 		return FALSE;
-	if (!job->grafted && world->state.run != RUN_OFF && world_on_destination(world, job) &&
-	    !(putback_graft(move, error) && putback_bring_home(move, error)))
-		return FALSE;
-	if (job->suspended && !resume_guest(move, error))
+	if (job->suspended && !cutover_resume(move, error))
 		return FALSE;
 	return move_save(move, error);
 }

@@ -224,7 +224,7 @@ gboolean retire_run(struct move *move, GError **error)
 				    "%s is in the guest's chain still", overlay->path);
 			return FALSE;
 		}
-		if (!overlay_remove(overlay->path, error))
+		if (!overlay_forget(overlay, error))
 			return FALSE;
 	}
 	if (job->options.delete_source && !delete_source(move, error))

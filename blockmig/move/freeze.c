@@ -11,8 +11,7 @@
 /* How often a guest may start or stop under an undo before we let it be. */
 enum { UNDO_TRIES = 5 };
 
-/* What the host still has in its page cache must be where our URL reads it. */
-static gboolean sync_file(const struct source *source, GError **error)
+gboolean freeze_sync(const struct source *source, GError **error)
 {
 	if (source->type != SOURCE_FILE && source->type != SOURCE_BLOCK)
 		return TRUE;
@@ -37,8 +36,7 @@ static char *overlay_name(const struct job *job, guint number)
 	return g_build_filename(job->overlay_folder, name, NULL);
 }
 
-/* Puts the guest that is off onto @chain by its inactive XML. */
-static gboolean define_chain(struct move *move, GPtrArray *chain, GError **error)
+gboolean freeze_define(struct move *move, GPtrArray *chain, GError **error)
 {
 	g_autofree char *now =
 		session_xml(move->context.session, move->job->domain_uuid, TRUE, error);
@@ -69,18 +67,23 @@ static gboolean snapshot(struct move *move, const struct world *world, const cha
 	return TRUE;
 }
 
-/* A recorded overlay that the guest never got onto is no layer. */
+/*
+ * A recorded overlay that the guest never got onto is no layer.  That is known for sure
+ * only where the guest is on the layer below it.
+ */
 static gboolean drop_unused(struct move *move, const struct world *world, GError **error)
 {
+	const struct layer *top = disk_layer(world->disk, 0);
 	struct overlay *last = job_active_overlay(move->job);
-	struct source source = {.type = SOURCE_FILE, .uid = -1, .gid = -1};
 
-	if (!last)
+	if (!last || !top)
 		return TRUE;
-	source.path = last->path;
-	if (world_chain_position(world, &source) >= 0)
+	g_autoptr(GPtrArray) below = job_source_chain(move->job, move->job->overlays->len - 1);
+	const struct layer *frozen = g_ptr_array_index(below, 0);
+
+	if (!source_equal(&top->source, &frozen->source))
 		return TRUE;
-	if (!overlay_remove(last->path, error))
+	if (!overlay_forget(last, error))
 		return FALSE;
 	g_ptr_array_remove_index(move->job->overlays, move->job->overlays->len - 1);
 	return TRUE;
@@ -106,7 +109,7 @@ gboolean freeze_again(struct move *move, GError **error)
 	if (world->state.run == RUN_OFF) {
 		g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
 
-		if (!define_chain(move, chain, error))
+		if (!freeze_define(move, chain, error))
 			return FALSE;
 	} else if (!snapshot(move, world, path, error)) {
 		return FALSE;
@@ -122,7 +125,7 @@ gboolean freeze_again(struct move *move, GError **error)
 			    job->disk, path);
 		return FALSE;
 	}
-	return sync_file(&frozen->source, error);
+	return TRUE;
 }
 
 enum standing freeze_probe(struct move *move, GError **error)
@@ -178,9 +181,9 @@ static gboolean is_home(const struct world *world, const struct job *job)
 gboolean freeze_undo(struct move *move, GError **error)
 {
 	struct job *job = move->job;
-	gboolean home = FALSE;
+	gboolean home;
 
-	for (guint tries = 0; !home && tries < UNDO_TRIES; tries++) {
+	for (guint tries = 0;; tries++) {
 		g_autoptr(GError) failure = NULL;
 		AUTO(world) world = world_look(move, error);
 
@@ -193,14 +196,18 @@ gboolean freeze_undo(struct move *move, GError **error)
 					? commit_offline(move, &failure)
 					: mirror_commit(move, &job->source->source, &failure);
 
-		if (!good && tries + 1 == UNDO_TRIES) {
-			g_propagate_error(error, g_steal_pointer(&failure));
-			return FALSE;
-		}
+		if (tries < UNDO_TRIES)
+			continue;
+		if (good)
+			g_set_error(&failure, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
+				    "%s: the guest does not stay on its source %s", job->disk,
+				    job->source_url);
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return FALSE;
 	}
 	/* Their names stay in the list: prepare's undo finds by them what landed. */
 	for (guint i = 0; i < job->overlays->len; i++)
-		if (!overlay_remove(job_overlay(job, i)->path, error))
+		if (!overlay_forget(job_overlay(job, i), error))
 			return FALSE;
 	return TRUE;
 }

@@ -47,6 +47,7 @@ static const struct field fields[] = {
 	FIELD(FIELD_INT, shape),
 	FIELD(FIELD_U64, content_bytes),
 	FIELD(FIELD_U64, data_offset),
+	FIELD(FIELD_BOOL, laid_out),
 	FIELD(FIELD_TEXT, destination_url),
 	FIELD(FIELD_LAYER, destination),
 	FIELD(FIELD_TEXT, destination_identity),

@@ -43,6 +43,7 @@ struct job {
 	enum job_shape shape;
 	guint64 content_bytes; /* of the first pass */
 	guint64 data_offset;   /* where the content lies in the destination */
+	gboolean laid_out;     /* the destination's own metadata tell of all that was copied */
 	char *destination_url;
 	struct layer *destination;
 	char *destination_identity;
@@ -124,7 +125,7 @@ AUTO_DEFINE(world, world_free)
 gboolean world_on_path(const struct world *world, const char *path);
 /* The position in the guest's chain of @source; -1: not in it. */
 int world_chain_position(const struct world *world, const struct source *source);
-/* Whether the guest's chain names the destination or its overlay on top. */
+/* Whether the guest's active layer is the destination, its overlay, or a round that landed. */
 gboolean world_on_destination(const struct world *world, const struct job *job);
 
 #endif

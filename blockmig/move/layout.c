@@ -48,10 +48,10 @@ static gboolean write_layout(struct move *move, const struct extents *allocated,
 
 gboolean layout_finish(struct move *move, GError **error)
 {
-	const struct job *job = move->job;
+	struct job *job = move->job;
 	struct map map = {.chunk_bytes = job->options.chunk_bytes};
 
-	if (!job->data_offset)
+	if (!job->data_offset || job->laid_out)
 		return TRUE;
 	map.chunks = copy_units(job->virtual_bytes, map.chunk_bytes);
 	map.data = g_malloc0(map.chunks);
@@ -65,5 +65,6 @@ gboolean layout_finish(struct move *move, GError **error)
 		good = write_layout(move, allocated, error);
 	}
 	g_free(map.data);
-	return good;
+	job->laid_out = good;
+	return good && move_save(move, error);
 }

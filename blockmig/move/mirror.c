@@ -68,9 +68,16 @@ gboolean mirror_onto(struct move *move, GPtrArray *chain, GError **error)
 {
 	const struct job *job = move->job;
 	struct session *session = move->context.session;
+	const struct layer *to = g_ptr_array_index(chain, 0);
 	g_autofree char *xml = xml_blockcopy(chain);
 	g_autoptr(GError) failure = NULL;
+	AUTO(world) world = world_look(move, error);
 
+	if (!world)
+		return FALSE;
+	if (world->disk->mirror.present &&
+	    source_equal(&world->disk->mirror.to.source, &to->source))
+		return wait_ready(move, "mirror", TRUE, error);
 	session_events_clear(session, job->domain_uuid, job->disk);
 	if (!session_block_copy(session, job->domain_uuid, job->disk, xml, TRUE, 0, &failure) &&
 	    !error_is(failure, BLOCKMIG_ERROR_UNKNOWN)) {

@@ -20,9 +20,8 @@ static const guint64 commit_seconds = 30;
 char *overlay_scratch(const struct move_context *context, const struct move_options *options,
 		      GError **error)
 {
-	const char *path = options && options->scratch ? options->scratch
-			   : context->config->scratch  ? context->config->scratch
-						       : OVERLAY_DEFAULT_SCRATCH;
+	const char *path =
+		options && options->scratch ? options->scratch : context->config->scratch;
 
 	if (g_mkdir_with_parents(path, 0711) != 0) {
 		error_set_errno(error, errno, "scratch folder %s", path);
@@ -158,4 +157,23 @@ gboolean overlay_remove(const char *path, GError **error)
 		return TRUE;
 	error_set_errno(error, errno, "remove %s", path);
 	return FALSE;
+}
+
+#define HOME_SUFFIX ".home"
+
+char *overlay_home_path(const char *path)
+{
+	return g_strconcat(path, HOME_SUFFIX, NULL);
+}
+
+gboolean overlay_forget(const struct overlay *overlay, GError **error)
+{
+	g_autofree char *grafted = g_strdup(overlay->path);
+
+	while (g_str_has_suffix(grafted, HOME_SUFFIX)) {
+		grafted[strlen(grafted) - strlen(HOME_SUFFIX)] = '\0';
+		if (!overlay_remove(grafted, error))
+			return FALSE;
+	}
+	return overlay_remove(overlay->path, error);
 }

@@ -6,9 +6,6 @@
 
 #include "blockmig/move/job.h"
 
-/* Where the configuration names no scratch: QEMU's user must be able to reach it. */
-#define OVERLAY_DEFAULT_SCRATCH "/var/lib/libvirt/blockmig"
-
 /* The scratch folder, made (0711) where it is missing. */
 char *overlay_scratch(const struct move_context *context, const struct move_options *options,
 		      GError **error);
@@ -37,5 +34,9 @@ gboolean overlay_watch(void *move, GError **error);
 gboolean overlay_reachable(const char *folder, int uid, int gid, char **blocker);
 
 gboolean overlay_remove(const char *path, GError **error);
+/* The overlay's file, and on a way home the one whose place it took. */
+gboolean overlay_forget(const struct overlay *overlay, GError **error);
+/* What a way home calls the overlay that takes @path's place; the caller frees. */
+char *overlay_home_path(const char *path);
 
 #endif

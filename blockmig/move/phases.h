@@ -28,6 +28,10 @@ gboolean freeze_run(struct move *move, GError **error);
 gboolean freeze_undo(struct move *move, GError **error);
 /* Puts the guest onto a new overlay of ours. */
 gboolean freeze_again(struct move *move, GError **error);
+/* What the host still has in its page cache must be where our URL reads it. */
+gboolean freeze_sync(const struct source *source, GError **error);
+/* The inactive XML with our disk on @chain. */
+gboolean freeze_define(struct move *move, GPtrArray *chain, GError **error);
 
 /* seed.c */
 gboolean seed_run(struct move *move, GError **error);
@@ -35,9 +39,11 @@ gboolean seed_run(struct move *move, GError **error);
 /* rounds.c */
 gboolean rounds_run(struct move *move, GError **error);
 /*
- * Copies overlay number @index, which nobody writes to, to the destination, proven.
+ * Copies to the destination, proven, the overlays below the last one: nobody writes to them.
  */
-gboolean rounds_copy(struct move *move, guint index, GError **error);
+gboolean rounds_catch_up(struct move *move, GError **error);
+/* Whether the last overlay holds anything.  The guest must be off. */
+gboolean rounds_left(struct move *move, gboolean *left, GError **error);
 /* After the cutover: every chunk that a round touched is compared and hashed as a whole. */
 gboolean attest_run(struct move *move, GError **error);
 
@@ -53,6 +59,8 @@ gboolean mirror_commit(struct move *move, const struct source *base, GError **er
 /* cutover.c */
 gboolean cutover_run(struct move *move, GError **error);
 gboolean cutover_undo(struct move *move, GError **error);
+/* The guest as it was before the suspend; the caller saves the job. */
+gboolean cutover_resume(struct move *move, GError **error);
 
 /* putback.c: the guest is suspended on a destination that is wrong or gone. */
 gboolean putback_graft(struct move *move, GError **error);

@@ -2,6 +2,7 @@
  * The way back from a cutover: the guest is suspended on the destination's chain, and
  * either its overlay differs from the source's, or its layers do not answer.
  */
+#include "blockmig/move/guardian.h"
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/phases.h"
 
@@ -38,28 +39,23 @@ gboolean putback_graft(struct move *move, GError **error)
 
 static gboolean resume_as_it_was(struct move *move, GError **error)
 {
-	struct job *job = move->job;
-
-	if (job->return_to == DISK_RUNNING &&
-	    !session_resume(move->context.session, job->domain_uuid, error))
-		return FALSE;
-	job->suspended = FALSE;
-	return move_save(move, error);
+	return cutover_resume(move, error) && move_save(move, error);
 }
 
 /* The new overlay over the source's own layers, in the place of the grafted one. */
-static gboolean home_overlay(struct move *move, GPtrArray *chain, GError **error)
+static gboolean mirror_home(struct move *move, const struct world *world, const char *home,
+			    GError **error)
 {
 	struct job *job = move->job;
-	struct overlay *grafted = job_active_overlay(job);
-	g_autofree char *path = g_strdup_printf("%s.home", grafted->path);
-	g_autoptr(GPtrArray) below = job_source_chain(job, job->overlays->len - 1);
-	struct source source = {.type = SOURCE_FILE, .path = path, .uid = -1, .gid = -1};
+	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len - 1);
+	struct source source = {.type = SOURCE_FILE, .path = (char *)home, .uid = -1, .gid = -1};
 
-	g_ptr_array_add(chain, layer_new(&source, "qcow2"));
-	for (guint i = 0; i < below->len; i++)
-		g_ptr_array_add(chain, layer_copy(g_ptr_array_index(below, i)));
-	return overlay_create(move, path, g_ptr_array_index(below, 0), NULL, error);
+	/* A mirror that is there is that of a run that died: its file is in use. */
+	if (!world->disk->mirror.present &&
+	    !overlay_create(move, home, g_ptr_array_index(chain, 0), NULL, error))
+		return FALSE;
+	g_ptr_array_insert(chain, 0, layer_new(&source, "qcow2"));
+	return mirror_onto(move, chain, error);
 }
 
 /* Suspended for the pivot and its compare, as at any cutover. */
@@ -67,43 +63,79 @@ static gboolean pivot_home(struct move *move, const char *home, GError **error)
 {
 	struct job *job = move->job;
 	struct session *session = move->context.session;
+	g_autoptr(GError) failure = NULL;
 
 	job->suspended = TRUE;
-	if (!move_save(move, error) ||
-	    (job->return_to == DISK_RUNNING &&
-	     !session_suspend(session, job->domain_uuid, error)) ||
-	    !session_pivot(session, job->domain_uuid, job->disk, PIVOT_MS, error))
+	if (!move_save(move, error))
 		return FALSE;
-	return image_tool_compare_overlays(job_active_overlay(job)->path, home, error);
+	if ((job->return_to != DISK_RUNNING ||
+	     session_suspend(session, job->domain_uuid, &failure)) &&
+	    session_pivot(session, job->domain_uuid, job->disk, PIVOT_MS, &failure))
+		return TRUE;
+	AUTO(world) after = world_look(move, NULL);
+
+	if (after && world_on_path(after, home))
+		return TRUE;
+	if (after && !error_is(failure, BLOCKMIG_ERROR_UNKNOWN))
+		resume_as_it_was(move, NULL);
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return FALSE;
+}
+
+/*
+ * The guest is on @home, which is the source's overlay from now on.  @compare: nobody has
+ * resumed it there, so both overlays have to be equal.
+ */
+static gboolean arrive(struct move *move, const char *home, gboolean compare, GError **error)
+{
+	struct job *job = move->job;
+	struct overlay *active = job_active_overlay(job);
+
+	if (compare && !image_tool_compare_overlays(active->path, home, error)) {
+		g_prefix_error(error,
+			       "%s: on the way home; the guest stays suspended: ", job->disk);
+		if (error && error_is(*error, BLOCKMIG_ERROR_INTEGRITY))
+			(*error)->code = BLOCKMIG_ERROR_OPERATOR;
+		return FALSE;
+	}
+	g_autofree char *grafted = g_steal_pointer(&active->path);
+
+	active->path = g_strdup(home);
+	job->grafted = FALSE;
+	return move_save(move, error) && resume_as_it_was(move, error) &&
+	       overlay_remove(grafted, error);
+}
+
+/* A guest that is off has all it wrote in the grafted overlay: its XML is enough. */
+static gboolean define_home(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
+
+	if (!freeze_define(move, chain, error))
+		return FALSE;
+	job->grafted = job->suspended = FALSE;
+	return move_save(move, error);
 }
 
 gboolean putback_bring_home(struct move *move, GError **error)
 {
 	struct job *job = move->job;
-	struct overlay *active = job_active_overlay(job);
-	g_autoptr(GPtrArray) chain = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
+	g_autofree char *home = overlay_home_path(job_active_overlay(job)->path);
 	AUTO(world) world = world_look(move, error);
 
 	if (!world)
 		return FALSE;
-	if (job->suspended && !resume_as_it_was(move, error))
+	if (world_on_path(world, home))
+		return arrive(move, home, world->state.run != RUN_RUNNING, error);
+	if (world->state.run == RUN_OFF)
+		return define_home(move, error);
+	if ((job->suspended && !resume_as_it_was(move, error)) ||
+	    !mirror_home(move, world, home, error))
 		return FALSE;
-	if (!home_overlay(move, chain, error) || !mirror_onto(move, chain, error))
-		return FALSE;
+	AUTO(guardian) guardian = guardian_start(job->id, move->context.uri, error);
 
-	const struct layer *top = g_ptr_array_index(chain, 0);
-
-	if (!pivot_home(move, top->source.path, error)) {
-		g_prefix_error(error, "%s: on the way home: ", job->disk);
-		return FALSE;
-	}
-	g_autofree char *grafted = g_strdup(active->path);
-
-	g_free(active->path);
-	active->path = g_strdup(top->source.path);
-	job->grafted = FALSE;
-	return move_save(move, error) && resume_as_it_was(move, error) &&
-	       overlay_remove(grafted, error);
+	return guardian && pivot_home(move, home, error) && arrive(move, home, TRUE, error);
 }
 
 /* The migratable XML with our disk on the source's chain. */

@@ -176,15 +176,33 @@ static gboolean copy_round(struct move *move, guint index, gboolean *written, GE
 	return apply(move, index, image_server_url(server), ranges, error);
 }
 
-gboolean rounds_copy(struct move *move, guint index, GError **error)
+gboolean rounds_left(struct move *move, gboolean *left, GError **error)
+{
+	g_autoptr(GPtrArray) chain = job_source_chain(move->job, move->job->overlays->len);
+	AUTO(image_server) server = image_server_start(chain, FALSE, error);
+
+	if (!server)
+		return FALSE;
+	g_autoptr(GArray) ranges = overlay_ranges(move, image_server_top_url(server), error);
+
+	if (!ranges)
+		return FALSE;
+	*left = ranges->len > 0;
+	return TRUE;
+}
+
+static gboolean copy_overlay(struct move *move, guint index, GError **error)
 {
 	struct job *job = move->job;
+	struct source frozen = {
+		.type = SOURCE_FILE, .path = job_overlay(job, index)->path, .uid = -1, .gid = -1};
 	gboolean written = FALSE;
-	gboolean good = copy_round(move, index, &written, error);
+	gboolean good = freeze_sync(&frozen, error) && copy_round(move, index, &written, error);
 
 	if (good) {
 		job_overlay(job, index)->copied = TRUE;
 		job->rounds += written;
+		job->laid_out = job->laid_out && !written;
 	}
 	return move_save(move, good ? error : NULL) && good;
 }
@@ -194,9 +212,14 @@ gboolean rounds_copy(struct move *move, guint index, GError **error)
 static gboolean copy_frozen(struct move *move, GError **error)
 {
 	for (guint i = 0; i + 1 < move->job->overlays->len; i++)
-		if (!job_overlay(move->job, i)->copied && !rounds_copy(move, i, error))
+		if (!job_overlay(move->job, i)->copied && !copy_overlay(move, i, error))
 			return FALSE;
 	return TRUE;
+}
+
+gboolean rounds_catch_up(struct move *move, GError **error)
+{
+	return copy_frozen(move, error) && layout_finish(move, error);
 }
 
 static guint64 budget_bytes(const struct job *job)

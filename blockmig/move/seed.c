@@ -3,10 +3,41 @@
 
 #include "blockmig/vm/image_tool.h"
 
+/*
+ * A file that is copied as it is may have grown until it was frozen: the destination is to
+ * be as large as it is now.
+ */
+static gboolean measure_frozen(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+
+	if (job->shape != SHAPE_APPEND ||
+	    ledger_pass_find(move->context.ledger, job->id, PASS_BASE) != 0)
+		return TRUE;
+	AUTO(handle) source =
+		handle_open(move->source->url, move->source->transport, HANDLE_READ, error);
+
+	if (!source)
+		return FALSE;
+	if (source->size_bytes == job->content_bytes)
+		return TRUE;
+	AUTO(handle) destination = handle_open(move->destination->url, move->destination->transport,
+					       HANDLE_WRITE, error);
+
+	if (!destination || !handle_resize(destination, source->size_bytes, error))
+		return FALSE;
+	job->content_bytes = source->size_bytes;
+	return move_save(move, error);
+}
+
 gboolean seed_run(struct move *move, GError **error)
 {
 	struct job *job = move->job;
 	AUTO(image_server) server = NULL;
+
+	if (job->domain_uuid &&
+	    (!freeze_sync(&job->source->source, error) || !measure_frozen(move, error)))
+		return FALSE;
 	struct pass pass = {
 		.name = PASS_BASE,
 		.source = move->source->url,
