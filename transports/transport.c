@@ -23,6 +23,13 @@ static const struct transport *transport_for(const struct url *url)
 	g_assert_not_reached();
 }
 
+static const struct transport_config *config_or_defaults(const struct transport_config *config)
+{
+	static const struct transport_config defaults;
+
+	return config ? config : &defaults;
+}
+
 /* ---- handles ------------------------------------------------------------------ */
 
 static gboolean require_place(const struct url *url, gboolean is_place, GError **error)
@@ -43,7 +50,7 @@ struct handle *handle_open(const struct url *url, const struct transport_config 
 	struct handle *handle = NULL;
 
 	if (!require_place(url, FALSE, error) ||
-	    !transport->open(url, config, mode, &handle, error))
+	    !transport->open(url, config_or_defaults(config), mode, &handle, error))
 		return NULL;
 	handle->transport = transport;
 	handle->mode = mode;
@@ -420,7 +427,7 @@ gboolean image_create(const struct url *url, const struct transport_config *conf
 		return FALSE;
 	if (!transport->create)
 		return cannot(url, "an image of this kind must exist already", error);
-	return transport->create(url, config, create, error);
+	return transport->create(url, config_or_defaults(config), create, error);
 }
 
 gboolean image_remove(const struct url *url, const struct transport_config *config, GError **error)
@@ -431,7 +438,7 @@ gboolean image_remove(const struct url *url, const struct transport_config *conf
 		return FALSE;
 	if (!transport->remove)
 		return cannot(url, "an image of this kind cannot be removed", error);
-	return transport->remove(url, config, error);
+	return transport->remove(url, config_or_defaults(config), error);
 }
 
 gboolean place_space(const struct url *place, const struct transport_config *config,
@@ -443,7 +450,7 @@ gboolean place_space(const struct url *place, const struct transport_config *con
 		return FALSE;
 	if (!transport->space)
 		return cannot(place, "its free space is not known", error);
-	return transport->space(place, config, free_bytes, total_bytes, error);
+	return transport->space(place, config_or_defaults(config), free_bytes, total_bytes, error);
 }
 
 GPtrArray *place_list(const struct url *place, const struct transport_config *config,
@@ -457,7 +464,7 @@ GPtrArray *place_list(const struct url *place, const struct transport_config *co
 		cannot(place, "its images cannot be listed", error);
 		return NULL;
 	}
-	return transport->list(place, config, error);
+	return transport->list(place, config_or_defaults(config), error);
 }
 
 /* ---- buffers ------------------------------------------------------------------ */

@@ -28,7 +28,10 @@
 
 #include <glib.h>
 
-/* How a datastore is reached, beyond its URL.  Owned by the caller, outlives handles. */
+/*
+ * How a datastore is reached, beyond its URL.  Owned by the caller, outlives handles.
+ * NULL in its place: the defaults.
+ */
 struct transport_config {
 	guint stall_ms;	  /* 0: the default, 30 s */
 	char **addresses; /* alternates "host[:port]", tried in turn; or NULL */

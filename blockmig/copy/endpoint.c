@@ -29,14 +29,12 @@ static gboolean is_same_image(struct endpoint *endpoint, const struct image_info
 
 gboolean endpoint_open(struct endpoint *endpoint, GError **error)
 {
-	static const struct transport_config defaults;
 	const struct copy_end *end = endpoint->end;
 	struct image_info info;
 
 	if (endpoint->handle)
 		return TRUE;
-	endpoint->handle =
-		handle_open(end->url, end->config ? end->config : &defaults, endpoint->mode, error);
+	endpoint->handle = handle_open(end->url, end->config, endpoint->mode, error);
 	if (!endpoint->handle)
 		return FALSE;
 	if (!handle_describe(endpoint->handle, &info, error) ||

@@ -37,9 +37,9 @@ static gboolean lun_open(const struct url *url, const struct transport_config *c
 	struct lun_handle *opened = g_new0(struct lun_handle, 1);
 
 	(void)url;
-	(void)config;
 	(void)mode;
 	(void)error;
+	ck_assert_ptr_nonnull(config); /* no settings are the default ones */
 	opened->base.size_bytes = SIZE;
 	opened->base.block_bytes = BLOCK;
 	*handle = &opened->base;
