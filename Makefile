@@ -21,6 +21,7 @@ WERROR  ?=
 
 SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 SANITIZE_tsan := -fsanitize=thread -fno-omit-frame-pointer
+SANITIZE_fuzz := -fsanitize=fuzzer-no-link $(SANITIZE_asan)
 SANITIZE      := $(SANITIZE_$(FLAVOUR))
 
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
@@ -38,9 +39,10 @@ UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 UNIT_SHARED  := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
 FAKED_SOURCES := $(wildcard tests/faked/test_*.c)
 FAKED_SHARED  := $(filter-out $(FAKED_SOURCES),$(wildcard tests/faked/*.c))
+FUZZ_TARGETS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT_TESTS    := $(UNIT_SOURCES:%.c=$(BUILD)/%) $(FAKED_SOURCES:%.c=$(BUILD)/%)
 
-.PHONY: all deps check check-unit check-e2e check-asan check-tsan demo lab lint format install uninstall clean
+.PHONY: all deps check check-unit check-e2e check-asan check-tsan check-mutants fuzz fuzz-run demo lab lint format install uninstall clean
 .SECONDARY:
 
 all: $(BUILD)/blockmig
@@ -67,6 +69,10 @@ $(BUILD)/tests/faked/test_%: $(BUILD)/obj/tests/faked/test_%.o $(FAKED_SHARED:%.
 	@mkdir -p $(@D)
 	$(CC) -o $@ $^ $(shell pkg-config --libs check) $(ALL_LIBS)
 
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=fuzzer -o $@ $^ $(ALL_LIBS)
+
 # Preloaded into blockmig by the end-to-end tests.
 $(BUILD)/tests/e2e/hook.so: tests/e2e/hook.c
 	@mkdir -p $(@D)
@@ -74,7 +80,7 @@ $(BUILD)/tests/e2e/hook.so: tests/e2e/hook.c
 
 -include $(OBJECTS:.o=.d) $(BUILD)/obj/blockmig/main.d $(UNIT_SOURCES:%.c=$(BUILD)/obj/%.d) \
 	 $(UNIT_SHARED:%.c=$(BUILD)/obj/%.d) $(FAKED_SOURCES:%.c=$(BUILD)/obj/%.d) \
-	 $(FAKED_SHARED:%.c=$(BUILD)/obj/%.d)
+	 $(FAKED_SHARED:%.c=$(BUILD)/obj/%.d) $(FUZZ_TARGETS:$(BUILD)/%=$(BUILD)/obj/%.d)
 
 # Installs the Debian packages that are missing; says which and why; asks sudo when not root.
 deps:
@@ -94,6 +100,17 @@ check-asan:
 check-tsan:
 	@G_SLICE=always-malloc $(MAKE) --no-print-directory FLAVOUR=tsan check-unit
 
+# Bugs planted one at a time into a copy of the tree: the tests must notice each.
+check-mutants:
+	@tests/mutants
+
+# Each target for FUZZ_SECONDS; what crashed lies in build/fuzz.
+fuzz:
+	@$(MAKE) --no-print-directory FLAVOUR=fuzz CC=clang fuzz-run
+
+fuzz-run: $(FUZZ_TARGETS)
+	@tests/fuzz/run $(FUZZ_TARGETS)
+
 check-e2e: all lab $(BUILD)/tests/e2e/hook.so
 	@tests/e2e/run
 
@@ -104,6 +121,11 @@ lab:
 demo: deps
 	@$(MAKE) --no-print-directory all lab
 	@tests/demo
+
+# Ratios of blockmig to qemu-img and others; the script's head says how to ask for less.
+bench: deps
+	@$(MAKE) --no-print-directory all
+	@BLOCKMIG=$(abspath $(BUILD))/blockmig tests/bench
 
 lint:
 	@tests/lint
