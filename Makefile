@@ -42,7 +42,7 @@ FAKED_SHARED  := $(filter-out $(FAKED_SOURCES),$(wildcard tests/faked/*.c))
 FUZZ_TARGETS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT_TESTS    := $(UNIT_SOURCES:%.c=$(BUILD)/%) $(FAKED_SOURCES:%.c=$(BUILD)/%)
 
-.PHONY: all deps check check-unit check-e2e check-asan check-tsan check-mutants fuzz fuzz-run demo lab lint format install uninstall clean
+.PHONY: all deps check check-unit check-e2e check-asan check-tsan check-mutants fuzz fuzz-run demo bench lab lint format install uninstall clean
 .SECONDARY:
 
 all: $(BUILD)/blockmig
