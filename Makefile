@@ -42,41 +42,52 @@ FAKED_SHARED  := $(filter-out $(FAKED_SOURCES),$(wildcard tests/faked/*.c))
 FUZZ_TARGETS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT_TESTS    := $(UNIT_SOURCES:%.c=$(BUILD)/%) $(FAKED_SOURCES:%.c=$(BUILD)/%)
 
+# V=1 shows the commands themselves.
+Q   := $(if $(V),,@)
+say  = @echo "  $(1)  $(@:$(CURDIR)/%=%)"
+
 .PHONY: all deps check check-unit check-e2e check-asan check-tsan check-mutants fuzz fuzz-run demo bench lab lint format install uninstall clean
 .SECONDARY:
 
 all: $(BUILD)/blockmig
 
 $(BUILD)/blockmig: $(BUILD)/obj/blockmig/main.o $(LIBRARY)
-	$(CC) -o $@ $^ $(ALL_LIBS)
+	$(call say,LD)
+	$(Q)$(CC) -o $@ $^ $(ALL_LIBS)
 
 $(LIBRARY): $(OBJECTS)
-	rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # A test's own objects come before the library, so that a fake of the same name wins.
 $(BUILD)/tests/unit/test_%: $(BUILD)/obj/tests/unit/test_%.o $(UNIT_SHARED:%.c=$(BUILD)/obj/%.o) $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $^ $(shell pkg-config --libs check) $(ALL_LIBS)
+	$(call say,CC)
+	$(Q)$(CC) -o $@ $^ $(shell pkg-config --libs check) $(ALL_LIBS)
 
 # Tests of the move over a fake session and memory images: their fakes stand for the real rooms.
 $(BUILD)/tests/faked/test_%: $(BUILD)/obj/tests/faked/test_%.o $(FAKED_SHARED:%.c=$(BUILD)/obj/%.o) \
 		$(UNIT_SHARED:%.c=$(BUILD)/obj/%.o) $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) -o $@ $^ $(shell pkg-config --libs check) $(ALL_LIBS)
+	$(call say,CC)
+	$(Q)$(CC) -o $@ $^ $(shell pkg-config --libs check) $(ALL_LIBS)
 
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=fuzzer -o $@ $^ $(ALL_LIBS)
+	$(call say,CC)
+	$(Q)$(CC) -fsanitize=fuzzer -o $@ $^ $(ALL_LIBS)
 
 # Preloaded into blockmig by the end-to-end tests.
 $(BUILD)/tests/e2e/hook.so: tests/e2e/hook.c
 	@mkdir -p $(@D)
-	$(CC) -shared -fPIC $(OPT) $(WARN) -D_GNU_SOURCE $(PKG_CFLAGS) -o $@ $< -ldl -lvirt
+	$(call say,CC)
+	$(Q)$(CC) -shared -fPIC $(OPT) $(WARN) -D_GNU_SOURCE $(PKG_CFLAGS) -o $@ $< -ldl -lvirt
 
 -include $(OBJECTS:.o=.d) $(BUILD)/obj/blockmig/main.d $(UNIT_SOURCES:%.c=$(BUILD)/obj/%.d) \
 	 $(UNIT_SHARED:%.c=$(BUILD)/obj/%.d) $(FAKED_SOURCES:%.c=$(BUILD)/obj/%.d) \
