@@ -85,7 +85,8 @@ char *fake_domain_xml(const char *uuid, gboolean inactive);
 enum domain_run fake_domain_run(const char *uuid);
 /* The next mirror is wrong by one byte. */
 void fake_corrupt_mirror(void);
-void fake_libvirt_version(guint64 version);
+/* The user that QEMU runs as; this process's unless told otherwise. */
+void fake_qemu_owner(int uid, int gid);
 
 /* What the guest does with disk vda. */
 void fake_guest_write(const char *uuid, guint64 offset, guint64 bytes, guint8 value);

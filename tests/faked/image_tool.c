@@ -6,6 +6,7 @@
 
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -104,6 +105,14 @@ gboolean image_tool_compare_overlays(const char *a, const char *b, GError **erro
 	return fake_end("compare", error);
 }
 
+/* The fake overlays of a test differ in their bytes, never in what they hold. */
+gboolean image_tool_overlay_hides(const char *upper, const char *lower, GError **error)
+{
+	(void)upper;
+	(void)lower;
+	return fake_begin("hides", NULL, error) && fake_end("hides", error);
+}
+
 /* ---- the server: its content in a file, which the fake nbd transport reads ----------- */
 
 struct image_server {
@@ -188,8 +197,12 @@ gboolean tool_run(const char *const *argv, guint deadline_ms, char **output, GEr
 		g_string_free(dump, TRUE);
 		return FALSE;
 	}
-	/* A network disk's name is JSON; the fake target has no such reader. */
-	FILE *file = fopen(argv[last], "re");
+	/* A network disk's name is JSON. */
+	const char *lun = strstr(argv[last], "\"lun\"");
+	g_autofree char *name =
+		lun ? g_strdup_printf("luns/%d", atoi(lun + strcspn(lun, "0123456789"))) : NULL;
+	g_autofree char *path = name ? fake_path(name) : g_strdup(argv[last]);
+	FILE *file = fopen(path, "re");
 
 	if (file && fread(block, 1, sizeof block, file) != sizeof block)
 		memset(block, 0, sizeof block);

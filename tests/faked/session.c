@@ -7,11 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static guint64 libvirt_version = 9000000;
+static int qemu_uid = -1, qemu_gid = -1;
 
-void fake_libvirt_version(guint64 version)
+void fake_qemu_owner(int uid, int gid)
 {
-	libvirt_version = version;
+	qemu_uid = uid;
+	qemu_gid = gid;
 }
 
 gboolean session_change(const char *uuid, const char *name, const char *detail,
@@ -55,7 +56,7 @@ gboolean session_version(struct session *session, guint64 *libvirt, guint64 *qem
 {
 	(void)session;
 	(void)error;
-	*libvirt = libvirt_version;
+	*libvirt = 9000000;
 	*qemu = 7002000;
 	return TRUE;
 }
@@ -64,8 +65,8 @@ gboolean session_qemu_owner(struct session *session, int *uid, int *gid, GError 
 {
 	(void)session;
 	(void)error;
-	*uid = (int)getuid();
-	*gid = (int)getgid();
+	*uid = qemu_uid < 0 ? (int)getuid() : qemu_uid;
+	*gid = qemu_gid < 0 ? (int)getgid() : qemu_gid;
 	return TRUE;
 }
 

@@ -159,6 +159,28 @@ START_TEST(a_guest_that_is_off_moves_and_stays_off)
 }
 END_TEST
 
+/* A LUN larger than the image keeps the guest's disk as large as it was. */
+START_TEST(a_guest_moves_to_a_lun)
+{
+	g_autofree char *lun = NULL;
+	g_autofree char *xml = NULL;
+
+	open_shape(&shapes[_i / 2 ? 2 : 0], _i % 2 ? RUN_RUNNING : RUN_OFF);
+	lun = fake_path("luns/1");
+	fake_image_create(lun, "raw", 2 * SCENE_BYTES, NULL, 0);
+	g_free(scene.to);
+	scene.to = g_strdup("iscsi://array/iqn.2026-01.com.example:t1/");
+	write_in_between();
+	move_done();
+	xml = fake_domain_xml(FAKE_UUID, FALSE);
+	ck_assert_msg(strstr(xml, "name='iqn.2026-01.com.example:t1/1'") != NULL, "%s", xml);
+	ck_assert_msg(strstr(xml, "<slice type='storage' offset='0' size='8388608'/>") != NULL,
+		      "%s", xml);
+	scene_assert_content(&scene);
+	scene_close(&scene);
+}
+END_TEST
+
 /* ---- order ------------------------------------------------------------------------------ */
 
 static gboolean is_proven(const struct ledger_unit *unit, void *data)
@@ -688,6 +710,7 @@ int main(void)
 	tcase_add_loop_test(whole, a_running_guest_that_writes_moves, 0, 4);
 	tcase_add_loop_test(whole, a_paused_guest_moves_and_stays_paused, 0, 4);
 	tcase_add_loop_test(whole, a_guest_that_is_off_moves_and_stays_off, 0, 4);
+	tcase_add_loop_test(whole, a_guest_moves_to_a_lun, 0, 4);
 	tcase_add_test(whole, a_move_keeps_its_order);
 	suite_add_tcase(suite, whole);
 
