@@ -1,0 +1,405 @@
+#include "tests/unit/proxy.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	OPCODE_MASK = 0x3f,
+	LOGIN = 0x03,
+	LOGIN_RESPONSE = 0x23,
+	AHS_AT = 4,
+	LENGTH_AT = 5,
+	LUN_AT = 9, /* flat and peripheral addressing of small numbers */
+	TAG_AT = 16,
+	CDB_AT = 32,
+	DIGEST_BYTES = 4,
+	NO_SUCH_OPERATION = 0xff, /* what a refused command becomes for the target */
+	CHECK_CONDITION = 0x02,
+	SENSE_BYTES = 18,
+};
+
+struct proxy {
+	int listener, target_port;
+	GThread *thread;
+	GPtrArray *links; /* of GThread * */
+
+	GMutex mutex;
+	struct proxy_fault fault;
+	int spoiled, connections, lun;
+	gboolean has_digest;
+	gint stopping; /* atomic */
+};
+
+/* One connection of the initiator, and its own one to the target. */
+struct link {
+	struct proxy *proxy;
+	int initiator, target;
+	int lun;		/* -1: as asked */
+	GHashTable *operations; /* by the initiator's task tag */
+	GHashTable *refused;	/* task tag to struct proxy_fault */
+	gboolean is_silent;
+};
+
+/* ---- sockets ------------------------------------------------------------------------- */
+
+static struct sockaddr_in loopback(int port)
+{
+	return (struct sockaddr_in){.sin_family = AF_INET,
+				    .sin_port = htons((guint16)port),
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+static int listen_at(int port)
+{
+	const struct sockaddr_in address = loopback(port);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 64) < 0)
+		g_error("proxy: port %d: %s", port, g_strerror(errno));
+	return fd;
+}
+
+static int connect_to(int port)
+{
+	const struct sockaddr_in address = loopback(port);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		close(fd);
+		return -1;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
+/* Waits for bytes as long as the proxy runs. */
+static gboolean await(const struct link *link, struct pollfd *fds, nfds_t count)
+{
+	while (!g_atomic_int_get(&link->proxy->stopping)) {
+		if (poll(fds, count, 50) > 0)
+			return TRUE;
+	}
+	return FALSE;
+}
+
+static gboolean receive(const struct link *link, int fd, guint8 *buffer, gsize count)
+{
+	struct pollfd wait = {.fd = fd, .events = POLLIN};
+
+	while (count > 0) {
+		ssize_t got = await(link, &wait, 1) ? recv(fd, buffer, count, 0) : -1;
+
+		if (got <= 0)
+			return FALSE;
+		buffer += got;
+		count -= (gsize)got;
+	}
+	return TRUE;
+}
+
+static gboolean transmit(int fd, const guint8 *buffer, gsize count)
+{
+	while (count > 0) {
+		ssize_t sent = send(fd, buffer, count, MSG_NOSIGNAL);
+
+		if (sent <= 0)
+			return FALSE;
+		buffer += sent;
+		count -= (gsize)sent;
+	}
+	return TRUE;
+}
+
+/* ---- PDUs ---------------------------------------------------------------------------- */
+
+static guint opcode_of(const GByteArray *pdu)
+{
+	return pdu->data[0] & OPCODE_MASK;
+}
+
+static guint32 tag_of(const GByteArray *pdu)
+{
+	guint32 tag;
+
+	memcpy(&tag, pdu->data + TAG_AT, sizeof(tag));
+	return tag;
+}
+
+static GByteArray *pdu_receive(const struct link *link, int fd)
+{
+	g_autoptr(GByteArray) pdu = g_byte_array_new();
+	gsize rest;
+
+	g_byte_array_set_size(pdu, PROXY_HEADER_BYTES);
+	if (!receive(link, fd, pdu->data, PROXY_HEADER_BYTES))
+		return NULL;
+	rest = ((gsize)pdu->data[LENGTH_AT] << 16 | (gsize)pdu->data[LENGTH_AT + 1] << 8 |
+		pdu->data[LENGTH_AT + 2]) +
+	       3;
+	rest = rest / 4 * 4 + (gsize)pdu->data[AHS_AT] * 4;
+	g_mutex_lock(&link->proxy->mutex);
+	if (link->proxy->has_digest && opcode_of(pdu) != LOGIN && opcode_of(pdu) != LOGIN_RESPONSE)
+		rest += DIGEST_BYTES;
+	g_mutex_unlock(&link->proxy->mutex);
+	g_byte_array_set_size(pdu, (guint)(PROXY_HEADER_BYTES + rest));
+	if (!receive(link, fd, pdu->data + PROXY_HEADER_BYTES, rest))
+		return NULL;
+	return g_steal_pointer(&pdu);
+}
+
+static void remember_command(struct link *link, GByteArray *pdu)
+{
+	if (opcode_of(pdu) != PROXY_COMMAND)
+		return;
+	g_hash_table_insert(link->operations, GUINT_TO_POINTER(tag_of(pdu)),
+			    GINT_TO_POINTER((int)pdu->data[CDB_AT]));
+	if (link->lun >= 0)
+		pdu->data[LUN_AT] = (guint8)link->lun;
+}
+
+/* The fault that is to spoil @pdu, once for each call. */
+static struct proxy_fault fault_for(struct link *link, const GByteArray *pdu)
+{
+	const int operation = GPOINTER_TO_INT(
+		g_hash_table_lookup(link->operations, GUINT_TO_POINTER(tag_of(pdu))));
+	struct proxy *proxy = link->proxy;
+	struct proxy_fault *fault = &proxy->fault, strike = {.act = PROXY_NOTHING};
+
+	g_mutex_lock(&proxy->mutex);
+	if (fault->act != PROXY_NOTHING && fault->pdu == opcode_of(pdu) && fault->times > 0 &&
+	    (fault->operation == PROXY_ANY || fault->operation == operation)) {
+		if (fault->skip > 0) {
+			fault->skip--;
+		} else {
+			if (fault->times != PROXY_FOR_EVER)
+				fault->times--;
+			proxy->spoiled++;
+			strike = *fault;
+		}
+	}
+	g_mutex_unlock(&proxy->mutex);
+	return strike;
+}
+
+/* The target answers an operation that it does not know; the answer becomes ours. */
+static void refuse(struct link *link, GByteArray *pdu, const struct proxy_fault *fault)
+{
+	g_hash_table_insert(link->refused, GUINT_TO_POINTER(tag_of(pdu)),
+			    g_memdup2(fault, sizeof(*fault)));
+	pdu->data[CDB_AT] = NO_SUCH_OPERATION;
+}
+
+static void rewrite_answer(struct link *link, GByteArray *pdu)
+{
+	const gpointer tag = GUINT_TO_POINTER(tag_of(pdu));
+	const struct proxy_fault *fault = g_hash_table_lookup(link->refused, tag);
+	guint8 sense[2 + SENSE_BYTES] = {0, SENSE_BYTES};
+
+	if (opcode_of(pdu) != PROXY_RESPONSE || !fault)
+		return;
+	g_byte_array_set_size(pdu, PROXY_HEADER_BYTES);
+	pdu->data[3] = fault->status;
+	memset(pdu->data + LENGTH_AT, 0, 3);
+	if (fault->status == CHECK_CONDITION) {
+		sense[2] = fault->deferred ? 0x71 : 0x70;
+		sense[2 + 2] = fault->key;
+		sense[2 + 7] = SENSE_BYTES - 8;
+		sense[2 + 12] = (guint8)(fault->ascq >> 8);
+		sense[2 + 13] = (guint8)fault->ascq;
+		pdu->data[LENGTH_AT + 2] = sizeof(sense);
+		g_byte_array_append(pdu, sense, sizeof(sense));
+	}
+	g_hash_table_remove(link->refused, tag);
+}
+
+/* ---- connections --------------------------------------------------------------------- */
+
+/* What was sent arrives before the end does: a reset would overtake it. */
+static void cut(struct link *link)
+{
+	struct pollfd wait = {.fd = link->initiator, .events = POLLIN};
+	guint8 ignored[4096];
+
+	shutdown(link->target, SHUT_WR);
+	shutdown(link->initiator, SHUT_WR);
+	while (await(link, &wait, 1) && recv(link->initiator, ignored, sizeof(ignored), 0) > 0)
+		;
+}
+
+/* Passes one PDU on.  FALSE: the connection is at its end. */
+static gboolean pass(struct link *link, int from, int to)
+{
+	g_autoptr(GByteArray) pdu = pdu_receive(link, from);
+	struct proxy_fault fault;
+
+	if (!pdu)
+		return FALSE;
+	remember_command(link, pdu);
+	fault = fault_for(link, pdu);
+	switch (fault.act) {
+	case PROXY_NOTHING:
+		break;
+	case PROXY_CUT:
+		transmit(to, pdu->data, MIN(fault.at, (gsize)pdu->len));
+		cut(link);
+		return FALSE;
+	case PROXY_FLIP:
+		g_assert(fault.at < pdu->len);
+		pdu->data[fault.at] ^= 1;
+		break;
+	case PROXY_BLACKHOLE:
+		link->is_silent = TRUE;
+		return TRUE;
+	case PROXY_REFUSE:
+		refuse(link, pdu, &fault);
+		break;
+	case PROXY_CALL:
+		fault.call(fault.data);
+		break;
+	}
+	rewrite_answer(link, pdu);
+	return transmit(to, pdu->data, pdu->len);
+}
+
+static void pass_all(struct link *link)
+{
+	struct pollfd waits[] = {{.fd = link->initiator, .events = POLLIN},
+				 {.fd = link->target, .events = POLLIN}};
+	gboolean open = TRUE;
+
+	while (open && await(link, waits, link->is_silent ? 1 : 2)) {
+		if (link->is_silent) {
+			guint8 ignored[4096];
+
+			open = recv(link->initiator, ignored, sizeof(ignored), 0) > 0;
+			continue;
+		}
+		if (waits[0].revents)
+			open = pass(link, link->initiator, link->target);
+		if (open && !link->is_silent && waits[1].revents)
+			open = pass(link, link->target, link->initiator);
+	}
+}
+
+static gpointer link_run(gpointer data)
+{
+	struct link *link = data;
+
+	link->target = connect_to(link->proxy->target_port);
+	if (link->target >= 0) {
+		pass_all(link);
+		close(link->target);
+	}
+	close(link->initiator);
+	g_hash_table_unref(link->operations);
+	g_hash_table_unref(link->refused);
+	g_free(link);
+	return NULL;
+}
+
+static void link_begin(struct proxy *proxy, int fd)
+{
+	struct link *link = g_new0(struct link, 1);
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	link->proxy = proxy;
+	link->initiator = fd;
+	link->operations = g_hash_table_new(NULL, NULL);
+	link->refused = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+	g_mutex_lock(&proxy->mutex);
+	link->lun = proxy->lun;
+	proxy->connections++;
+	g_mutex_unlock(&proxy->mutex);
+	g_ptr_array_add(proxy->links, g_thread_new("proxy-link", link_run, link));
+}
+
+static gpointer proxy_run(gpointer data)
+{
+	struct proxy *proxy = data;
+	struct pollfd wait = {.fd = proxy->listener, .events = POLLIN};
+
+	while (!g_atomic_int_get(&proxy->stopping)) {
+		int fd = poll(&wait, 1, 50) > 0 ? accept4(proxy->listener, NULL, NULL, SOCK_CLOEXEC)
+						: -1;
+
+		if (fd >= 0)
+			link_begin(proxy, fd);
+	}
+	return NULL;
+}
+
+/* ---- the test's side ------------------------------------------------------------------- */
+
+struct proxy *proxy_start(int port, int target_port)
+{
+	struct proxy *proxy = g_new0(struct proxy, 1);
+
+	proxy->listener = listen_at(port);
+	proxy->target_port = target_port;
+	proxy->lun = -1;
+	proxy->links = g_ptr_array_new();
+	g_mutex_init(&proxy->mutex);
+	proxy->thread = g_thread_new("proxy", proxy_run, proxy);
+	return proxy;
+}
+
+void proxy_stop(struct proxy *proxy)
+{
+	g_atomic_int_set(&proxy->stopping, TRUE);
+	g_thread_join(proxy->thread);
+	for (guint i = 0; i < proxy->links->len; i++)
+		g_thread_join(proxy->links->pdata[i]);
+	g_ptr_array_unref(proxy->links);
+	close(proxy->listener);
+	g_mutex_clear(&proxy->mutex);
+	g_free(proxy);
+}
+
+void proxy_spoil(struct proxy *proxy, const struct proxy_fault *fault)
+{
+	g_mutex_lock(&proxy->mutex);
+	proxy->fault = *fault;
+	proxy->spoiled = 0;
+	g_mutex_unlock(&proxy->mutex);
+}
+
+int proxy_spoiled(struct proxy *proxy)
+{
+	int spoiled;
+
+	g_mutex_lock(&proxy->mutex);
+	spoiled = proxy->spoiled;
+	g_mutex_unlock(&proxy->mutex);
+	return spoiled;
+}
+
+void proxy_swap_lun(struct proxy *proxy, int lun)
+{
+	g_mutex_lock(&proxy->mutex);
+	proxy->lun = lun;
+	g_mutex_unlock(&proxy->mutex);
+}
+
+void proxy_expect_header_digest(struct proxy *proxy)
+{
+	g_mutex_lock(&proxy->mutex);
+	proxy->has_digest = TRUE;
+	g_mutex_unlock(&proxy->mutex);
+}
+
+int proxy_connections(struct proxy *proxy)
+{
+	int connections;
+
+	g_mutex_lock(&proxy->mutex);
+	connections = proxy->connections;
+	g_mutex_unlock(&proxy->mutex);
+	return connections;
+}

@@ -1,0 +1,303 @@
+/*
+ * Whole copies to and from a LUN whose connection is cut at every byte, falls silent, or
+ * changes what it carries.
+ */
+#include "common/units.h"
+#include "tests/unit/images.h"
+#include "tests/unit/lun_copying.h"
+#include "tests/unit/servers.h"
+#include "tests/unit/temp.h"
+
+#include <string.h>
+
+/* Data in the command itself takes 8 KiB: the rest needs an R2T and its Data-Outs. */
+enum { LUN = 1, SMALL_BYTES = 12 * KiB, PAYLOAD_BYTES = 4 * KiB, PAYLOAD_STRIDE = 509 };
+
+static struct lun_copying mine;
+
+static void begin(gboolean from_lun)
+{
+	iscsi_server_start();
+	iscsi_server_add_lun(LUN, 8 * MiB, 512, FALSE);
+	lun_copying_begin(&mine, LUN, SMALL_BYTES, from_lun);
+}
+
+static void begin_to(void)
+{
+	begin(FALSE);
+}
+
+static void begin_from(void)
+{
+	begin(TRUE);
+}
+
+static void end(void)
+{
+	lun_copying_end(&mine);
+	iscsi_server_kill();
+}
+
+/* ---- cut at every byte ---------------------------------------------------------------- */
+
+static void cut_at(enum proxy_pdu pdu, int operation, gsize at)
+{
+	const struct proxy_fault fault = {
+		.act = PROXY_CUT, .pdu = pdu, .operation = operation, .times = 1, .at = at};
+
+	lun_copying_again(&mine, (guint)at + 2);
+	proxy_spoil(mine.proxy, &fault);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+}
+
+static void cut_header(enum proxy_pdu pdu, int operation, gsize stride)
+{
+	for (gsize at = 0; at <= PROXY_HEADER_BYTES; at += stride)
+		cut_at(pdu, operation, at);
+}
+
+static void cut_everywhere(enum proxy_pdu pdu, int operation, gsize payload_bytes)
+{
+	cut_header(pdu, operation, 1);
+	for (gsize at = PROXY_HEADER_BYTES + 1; at < PROXY_HEADER_BYTES + payload_bytes;
+	     at += PAYLOAD_STRIDE)
+		cut_at(pdu, operation, at);
+}
+
+START_TEST(data_out_cut_at_every_byte_is_sent_again)
+{
+	cut_everywhere(PROXY_DATA_OUT, LUN_WRITE, PAYLOAD_BYTES);
+}
+END_TEST
+
+START_TEST(r2t_cut_at_every_byte_recovers)
+{
+	cut_everywhere(PROXY_R2T, LUN_WRITE, 0);
+}
+END_TEST
+
+START_TEST(answer_of_a_write_cut_at_every_byte_recovers)
+{
+	cut_everywhere(PROXY_RESPONSE, LUN_WRITE, 0);
+}
+END_TEST
+
+START_TEST(answer_of_a_flush_cut_anywhere_recovers)
+{
+	cut_header(PROXY_RESPONSE, LUN_SYNCHRONIZE, 3);
+}
+END_TEST
+
+START_TEST(data_in_cut_at_every_byte_is_read_again)
+{
+	cut_everywhere(PROXY_DATA_IN, LUN_READ, PAYLOAD_BYTES);
+}
+END_TEST
+
+START_TEST(command_cut_anywhere_recovers)
+{
+	cut_header(PROXY_COMMAND, mine.from_lun ? LUN_READ : LUN_WRITE, 8);
+}
+END_TEST
+
+START_TEST(cut_while_the_lun_is_looked_at_recovers)
+{
+	static const int operations[] = {0x00, 0x12, 0x9e}; /* ready, inquiry, capacity */
+
+	for (guint i = 0; i < G_N_ELEMENTS(operations); i++) {
+		cut_at(PROXY_RESPONSE, operations[0], 10 + i);
+		cut_at(PROXY_COMMAND, operations[i], i * 20);
+		cut_at(PROXY_DATA_IN, operations[1 + i % 2], 49 + i);
+	}
+}
+END_TEST
+
+/* ---- for ever --------------------------------------------------------------------------- */
+
+static void assert_gives_up(enum proxy_act act, enum proxy_pdu pdu, int operation,
+			    const char *words)
+{
+	const struct proxy_fault fault = {
+		.act = act, .pdu = pdu, .operation = operation, .times = PROXY_FOR_EVER, .at = 20};
+	const struct copy_end *of_lun =
+		mine.from_lun ? &mine.copying.source_end : &mine.copying.destination_end;
+	g_autofree char *name = NULL;
+
+	lun_copying_again(&mine, 7);
+	proxy_spoil(mine.proxy, &fault);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_TRANSIENT, words);
+	name = url_format(of_lun->url);
+	ck_assert_msg(strstr(mine.copying.error->message, name) != NULL, "%s",
+		      mine.copying.error->message);
+	ck_assert_int_ge(proxy_spoiled(mine.proxy), 2);
+}
+
+START_TEST(writes_cut_for_ever_end_within_the_time_for_tries)
+{
+	assert_gives_up(PROXY_CUT, PROXY_DATA_OUT, LUN_WRITE, "write of 12288 bytes at 0");
+	assert_gives_up(PROXY_CUT, PROXY_R2T, LUN_WRITE, "write of 12288 bytes at 0");
+	assert_gives_up(PROXY_CUT, PROXY_RESPONSE, LUN_WRITE, "write of 12288 bytes at 0");
+	assert_gives_up(PROXY_CUT, PROXY_RESPONSE, LUN_SYNCHRONIZE, "flush (SYNCHRONIZE CACHE)");
+	ck_assert(lun_copying_is_equal(&mine)); /* and yet nothing called it proven */
+	assert_gives_up(PROXY_CUT, PROXY_DATA_IN, LUN_READ, "read of 12288 bytes at 0");
+}
+END_TEST
+
+START_TEST(reads_cut_for_ever_end_within_the_time_for_tries)
+{
+	assert_gives_up(PROXY_CUT, PROXY_DATA_IN, LUN_READ, "read of 12288 bytes at 0");
+	ck_assert(!lun_copying_is_equal(&mine));
+}
+END_TEST
+
+/* ---- silence ------------------------------------------------------------------------------ */
+
+static void swallow_once(enum proxy_pdu pdu, int operation)
+{
+	const struct proxy_fault fault = {
+		.act = PROXY_BLACKHOLE, .pdu = pdu, .operation = operation, .times = 1};
+
+	lun_copying_again(&mine, (guint)pdu);
+	mine.config.stall_ms = 300;
+	proxy_spoil(mine.proxy, &fault);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+}
+
+START_TEST(silence_in_mid_write_is_given_up_and_sent_again)
+{
+	swallow_once(PROXY_COMMAND, LUN_WRITE);
+	swallow_once(PROXY_R2T, LUN_WRITE);
+	swallow_once(PROXY_DATA_OUT, LUN_WRITE);
+	swallow_once(PROXY_RESPONSE, LUN_WRITE);
+	swallow_once(PROXY_RESPONSE, LUN_SYNCHRONIZE);
+	swallow_once(PROXY_DATA_IN, LUN_READ);
+}
+END_TEST
+
+START_TEST(silence_in_mid_read_is_given_up_and_read_again)
+{
+	swallow_once(PROXY_COMMAND, LUN_READ);
+	swallow_once(PROXY_DATA_IN, LUN_READ);
+}
+END_TEST
+
+START_TEST(silence_for_ever_ends)
+{
+	assert_gives_up(PROXY_BLACKHOLE, PROXY_COMMAND, LUN_SYNCHRONIZE, "no answer for 1000 ms");
+	assert_gives_up(PROXY_BLACKHOLE, PROXY_DATA_OUT, LUN_WRITE, "no answer for 1000 ms");
+	assert_gives_up(PROXY_BLACKHOLE, PROXY_RESPONSE, 0, "wait until the LUN is ready");
+}
+END_TEST
+
+static void pause_shortly(void *data G_GNUC_UNUSED)
+{
+	g_usleep(LUN_STALL_MS / 2 * 1000);
+}
+
+START_TEST(pause_below_the_stall_limit_needs_no_new_connection)
+{
+	const struct proxy_fault fault = {.act = PROXY_CALL,
+					  .pdu = PROXY_DATA_OUT,
+					  .operation = LUN_WRITE,
+					  .times = 1,
+					  .call = pause_shortly};
+	proxy_spoil(mine.proxy, &(struct proxy_fault){0});
+	lun_copying_assert_copied(&mine);
+	const int calm = proxy_connections(mine.proxy);
+
+	lun_copying_again(&mine, 3);
+	proxy_spoil(mine.proxy, &fault);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+	ck_assert_int_eq(proxy_connections(mine.proxy), 2 * calm);
+}
+END_TEST
+
+/* ---- a bit that changes on the way ----------------------------------------------------------- */
+
+static void flip(enum proxy_pdu pdu, int operation, int times)
+{
+	const struct proxy_fault fault = {.act = PROXY_FLIP,
+					  .pdu = pdu,
+					  .operation = operation,
+					  .times = times,
+					  .at = PROXY_HEADER_BYTES + 1000};
+
+	lun_copying_again(&mine, (guint)pdu + (guint)times);
+	proxy_spoil(mine.proxy, &fault);
+}
+
+START_TEST(bit_flipped_on_the_way_out_is_found_and_sent_again)
+{
+	flip(PROXY_DATA_OUT, LUN_WRITE, 1);
+	lun_copying_assert_copied(&mine);
+	ck_assert_uint_eq(mine.copying.totals.mismatches, 1);
+}
+END_TEST
+
+START_TEST(bit_flipped_in_the_read_back_is_no_proof)
+{
+	flip(PROXY_DATA_IN, LUN_READ, 1);
+	lun_copying_assert_copied(&mine);
+	ck_assert_uint_eq(mine.copying.totals.mismatches, 1);
+}
+END_TEST
+
+START_TEST(bits_flipped_for_ever_are_an_integrity_failure)
+{
+	flip(PROXY_DATA_OUT, LUN_WRITE, PROXY_FOR_EVER);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_INTEGRITY, "chunk 0, sent 4 times");
+	ck_assert(!lun_copying_is_equal(&mine));
+	flip(PROXY_DATA_IN, LUN_READ, PROXY_FOR_EVER);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_INTEGRITY, "at offset 0");
+}
+END_TEST
+
+/* ---- the suite ------------------------------------------------------------------------------- */
+
+static Suite *suite(void)
+{
+	Suite *suite = suite_create("copies over iSCSI that is cut");
+	TCase *to = tcase_create("to a LUN"), *from = tcase_create("from a LUN");
+
+	tcase_add_unchecked_fixture(to, temp_make, temp_remove);
+	tcase_add_checked_fixture(to, begin_to, end);
+	tcase_set_timeout(to, 120);
+	tcase_add_test(to, data_out_cut_at_every_byte_is_sent_again);
+	tcase_add_test(to, r2t_cut_at_every_byte_recovers);
+	tcase_add_test(to, answer_of_a_write_cut_at_every_byte_recovers);
+	tcase_add_test(to, answer_of_a_flush_cut_anywhere_recovers);
+	tcase_add_test(to, data_in_cut_at_every_byte_is_read_again);
+	tcase_add_test(to, command_cut_anywhere_recovers);
+	tcase_add_test(to, cut_while_the_lun_is_looked_at_recovers);
+	tcase_add_test(to, writes_cut_for_ever_end_within_the_time_for_tries);
+	tcase_add_test(to, silence_in_mid_write_is_given_up_and_sent_again);
+	tcase_add_test(to, silence_for_ever_ends);
+	tcase_add_test(to, pause_below_the_stall_limit_needs_no_new_connection);
+	tcase_add_test(to, bit_flipped_on_the_way_out_is_found_and_sent_again);
+	tcase_add_test(to, bit_flipped_in_the_read_back_is_no_proof);
+	tcase_add_test(to, bits_flipped_for_ever_are_an_integrity_failure);
+	suite_add_tcase(suite, to);
+
+	tcase_add_unchecked_fixture(from, temp_make, temp_remove);
+	tcase_add_checked_fixture(from, begin_from, end);
+	tcase_set_timeout(from, 120);
+	tcase_add_test(from, data_in_cut_at_every_byte_is_read_again);
+	tcase_add_test(from, command_cut_anywhere_recovers);
+	tcase_add_test(from, reads_cut_for_ever_end_within_the_time_for_tries);
+	tcase_add_test(from, silence_in_mid_read_is_given_up_and_read_again);
+	suite_add_tcase(suite, from);
+	return suite;
+}
+
+static int run_tests(void)
+{
+	return images_run(suite());
+}
+
+int main(void)
+{
+	return servers_run(run_tests);
+}

@@ -1,0 +1,412 @@
+/*
+ * Whole copies to and from a LUN that answers with check conditions, is busy, or is
+ * another one after a reconnect.
+ */
+#include "common/units.h"
+#include "tests/unit/images.h"
+#include "tests/unit/lun_copying.h"
+#include "tests/unit/servers.h"
+#include "tests/unit/temp.h"
+
+#include <string.h>
+
+enum {
+	LUN = 1,
+	OTHER_LUN = 2,
+	LUN_BYTES = 8 * MiB,
+	CONTENT_BYTES = 3 * MiB,
+	RESERVATION_CONFLICT = 0x18,
+	TASK_ABORTED = 0x40,
+	NOT_READY = 2,
+	MEDIUM_ERROR = 3,
+	HARDWARE_ERROR = 4,
+	UNIT_ATTENTION = 6,
+	DATA_PROTECT = 7,
+	ABORTED_COMMAND = 11,
+};
+
+static struct lun_copying mine;
+
+static void begin(gboolean from_lun)
+{
+	iscsi_server_start();
+	iscsi_server_add_lun(LUN, LUN_BYTES, 512, FALSE);
+	iscsi_server_add_lun(OTHER_LUN, LUN_BYTES, 512, FALSE);
+	lun_copying_begin(&mine, LUN, CONTENT_BYTES, from_lun);
+}
+
+static void begin_to(void)
+{
+	begin(FALSE);
+}
+
+static void begin_from(void)
+{
+	begin(TRUE);
+}
+
+static void end(void)
+{
+	lun_copying_end(&mine);
+	iscsi_server_kill();
+}
+
+struct answer {
+	guint8 status, key;
+	guint16 ascq;
+	gboolean deferred;
+	const char *words;
+};
+
+static void answer_with(const struct answer *answer, int operation, int times)
+{
+	static guint seed = 10;
+	const struct proxy_fault fault = {.act = PROXY_REFUSE,
+					  .pdu = PROXY_COMMAND,
+					  .operation = operation,
+					  .skip = operation == LUN_SYNCHRONIZE ? 0 : 1,
+					  .times = times,
+					  .status = answer->status,
+					  .key = answer->key,
+					  .ascq = answer->ascq,
+					  .deferred = answer->deferred};
+
+	lun_copying_again(&mine, seed++);
+	proxy_spoil(mine.proxy, &fault);
+}
+
+static void assert_says(const char *words)
+{
+	const char *message = mine.copying.error->message;
+
+	ck_assert_msg(strstr(message, words) != NULL, "%s", message);
+}
+
+static void assert_names_the_lun(void)
+{
+	const struct copying *copying = &mine.copying;
+	g_autofree char *name =
+		url_format(mine.from_lun ? copying->source_url : copying->destination_url);
+
+	assert_says(name);
+}
+
+/* ---- answers after which a new session is the way on ------------------------------------ */
+
+static const struct answer passing[] = {
+	{LUN_CHECK_CONDITION, UNIT_ATTENTION, 0x2900, FALSE, "29/00"}, /* power on, or reset */
+	{LUN_CHECK_CONDITION, UNIT_ATTENTION, 0x2a09, FALSE, "2a/09"}, /* capacity has changed */
+	{LUN_CHECK_CONDITION, UNIT_ATTENTION, 0x3f0e, FALSE, "3f/0e"}, /* LUNs have changed */
+	{LUN_CHECK_CONDITION, ABORTED_COMMAND, 0x4700, FALSE, "47/00"},
+	{LUN_CHECK_CONDITION, NOT_READY, 0x0401, FALSE, "04/01"}, /* becoming ready */
+	{LUN_CHECK_CONDITION, MEDIUM_ERROR, 0x0c00, TRUE, "a write before it failed"},
+	{TASK_ABORTED, 0, 0, FALSE, "TASK ABORTED"},
+};
+
+static void assert_passes(int operation)
+{
+	for (guint i = 0; i < G_N_ELEMENTS(passing); i++) {
+		answer_with(&passing[i], operation, 1);
+		lun_copying_assert_copied(&mine);
+		ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+		if (operation == LUN_SYNCHRONIZE)
+			ck_assert_uint_gt(mine.copying.totals.bytes_resent, 0);
+	}
+}
+
+static void assert_passing_ends(int operation, const char *what)
+{
+	for (guint i = 0; i < G_N_ELEMENTS(passing); i += 2) {
+		answer_with(&passing[i], operation, PROXY_FOR_EVER);
+		lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_TRANSIENT, passing[i].words);
+		assert_says(what);
+		assert_names_the_lun();
+	}
+}
+
+START_TEST(attention_at_a_write_has_it_sent_again)
+{
+	assert_passes(LUN_WRITE);
+}
+END_TEST
+
+START_TEST(attention_at_the_flush_has_all_sent_again)
+{
+	assert_passes(LUN_SYNCHRONIZE);
+}
+END_TEST
+
+START_TEST(attention_at_a_read_has_it_read_again)
+{
+	assert_passes(LUN_READ);
+}
+END_TEST
+
+START_TEST(attention_at_every_write_ends_with_the_targets_words)
+{
+	assert_passing_ends(LUN_WRITE, "write of 524288 bytes at ");
+}
+END_TEST
+
+START_TEST(attention_at_every_flush_ends_with_the_targets_words)
+{
+	assert_passing_ends(LUN_SYNCHRONIZE, "flush (SYNCHRONIZE CACHE)");
+}
+END_TEST
+
+START_TEST(attention_at_every_read_ends_with_the_targets_words)
+{
+	assert_passing_ends(LUN_READ, "read of ");
+}
+END_TEST
+
+/* ---- answers that a new session does not change ------------------------------------------- */
+
+static const struct answer lasting[] = {
+	{LUN_CHECK_CONDITION, MEDIUM_ERROR, 0x0c00, FALSE, "0c/00"},
+	{LUN_CHECK_CONDITION, HARDWARE_ERROR, 0x4400, FALSE, "44/00"},
+	{LUN_CHECK_CONDITION, DATA_PROTECT, 0x2700, FALSE, "27/00"},
+	{LUN_CHECK_CONDITION, DATA_PROTECT, 0x2707, FALSE, "thin pool is full"},
+	{RESERVATION_CONFLICT, 0, 0, FALSE, "another host holds a reservation"},
+};
+
+/* Once the cause is gone the same job carries on. */
+static void assert_stops_and_resumes(int operation, const char *what)
+{
+	for (guint i = 0; i < G_N_ELEMENTS(lasting); i++) {
+		answer_with(&lasting[i], operation, 1);
+		lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_PERMANENT, lasting[i].words);
+		assert_says(what);
+		assert_names_the_lun();
+		lun_copying_assert_copied(&mine);
+	}
+}
+
+START_TEST(refused_write_stops_the_copy_and_it_can_be_resumed)
+{
+	assert_stops_and_resumes(LUN_WRITE, "write of ");
+}
+END_TEST
+
+START_TEST(refused_flush_stops_the_copy_and_it_can_be_resumed)
+{
+	assert_stops_and_resumes(LUN_SYNCHRONIZE, "flush (SYNCHRONIZE CACHE)");
+}
+END_TEST
+
+START_TEST(refused_read_stops_the_copy_and_it_can_be_resumed)
+{
+	assert_stops_and_resumes(LUN_READ, "read of ");
+}
+END_TEST
+
+/* ---- busy ------------------------------------------------------------------------------------ */
+
+static const struct answer busy[] = {
+	{LUN_BUSY, 0, 0, FALSE, "busy for the whole stall limit"},
+	{LUN_TASK_SET_FULL, 0, 0, FALSE, "busy for the whole stall limit"},
+};
+
+START_TEST(busy_target_is_asked_again_over_the_same_connection)
+{
+	static const int operations[] = {LUN_WRITE, LUN_SYNCHRONIZE, LUN_READ};
+	int calm;
+
+	lun_copying_assert_copied(&mine);
+	calm = proxy_connections(mine.proxy);
+	for (guint i = 0; i < G_N_ELEMENTS(busy) * G_N_ELEMENTS(operations); i++) {
+		const int before = proxy_connections(mine.proxy);
+
+		answer_with(&busy[i % 2], operations[i / 2], 3);
+		lun_copying_assert_copied(&mine);
+		ck_assert_int_eq(proxy_connections(mine.proxy) - before, calm);
+	}
+}
+END_TEST
+
+START_TEST(busy_for_ever_ends)
+{
+	static const int operations[] = {LUN_WRITE, LUN_SYNCHRONIZE, LUN_READ};
+
+	for (guint i = 0; i < G_N_ELEMENTS(operations); i++) {
+		answer_with(&busy[i % 2], operations[i], PROXY_FOR_EVER);
+		lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_TRANSIENT, busy[i % 2].words);
+		assert_names_the_lun();
+	}
+}
+END_TEST
+
+/* ---- a target that restarts ---------------------------------------------------------------------
+ */
+
+static void start_again(guint64 lun_bytes)
+{
+	iscsi_server_start();
+	iscsi_server_add_lun(LUN, lun_bytes, 512, FALSE);
+}
+
+/* What the cache held, all of it, is gone with the target. */
+static void restart_and_forget(void *data G_GNUC_UNUSED)
+{
+	g_autofree char *backing = iscsi_server_backing(LUN);
+	g_autofree char *zeros = g_malloc0(LUN_BYTES);
+
+	iscsi_server_kill();
+	ck_assert(g_file_set_contents(backing, zeros, LUN_BYTES, NULL));
+	start_again(LUN_BYTES);
+}
+
+static void call_at(int operation, void (*call)(void *data))
+{
+	const struct proxy_fault fault = {.act = PROXY_CALL,
+					  .pdu = PROXY_COMMAND,
+					  .operation = operation,
+					  .times = 1,
+					  .call = call};
+
+	proxy_spoil(mine.proxy, &fault);
+}
+
+START_TEST(target_restarted_before_the_flush_gets_all_again)
+{
+	mine.copying.spec.workers = 1;
+	mine.copying.spec.retry_for_ms = 20000;
+	call_at(LUN_SYNCHRONIZE, restart_and_forget);
+	lun_copying_assert_copied(&mine);
+	ck_assert_uint_eq(mine.copying.totals.bytes_resent, CONTENT_BYTES);
+}
+END_TEST
+
+static void kill_for_good(void *data G_GNUC_UNUSED)
+{
+	iscsi_server_kill();
+}
+
+START_TEST(target_that_stays_away_ends_the_copy_and_it_can_be_resumed)
+{
+	call_at(LUN_SYNCHRONIZE, kill_for_good);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_TRANSIENT, "target at 127.0.0.1:3261");
+	assert_names_the_lun();
+	start_again(LUN_BYTES);
+	lun_copying_assert_copied(&mine);
+}
+END_TEST
+
+/* ---- another LUN after a reconnect -------------------------------------------------------------
+ */
+
+static void swap_and_cut(void *data G_GNUC_UNUSED)
+{
+	const struct proxy_fault fault = {.act = PROXY_CUT,
+					  .pdu = mine.from_lun ? PROXY_DATA_IN : PROXY_RESPONSE,
+					  .operation = PROXY_ANY,
+					  .times = 1,
+					  .at = 30};
+
+	proxy_swap_lun(mine.proxy, OTHER_LUN);
+	proxy_spoil(mine.proxy, &fault);
+}
+
+static gboolean is_untouched(int lun)
+{
+	g_autofree char *backing = iscsi_server_backing(lun);
+	g_autofree char *found = NULL;
+	gsize bytes = 0;
+
+	return g_file_get_contents(backing, &found, &bytes, NULL) && bytes == LUN_BYTES &&
+	       found[0] == 0 && memcmp(found, found + 1, bytes - 1) == 0;
+}
+
+START_TEST(lun_swapped_under_a_reconnect_stops_the_copy)
+{
+	call_at(mine.from_lun ? LUN_READ : LUN_WRITE, swap_and_cut);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_PERMANENT, "is not the image it was");
+	assert_names_the_lun();
+	ck_assert(is_untouched(OTHER_LUN));
+	ck_assert(!is_untouched(LUN));
+}
+END_TEST
+
+START_TEST(lun_swapped_between_two_runs_stops_the_second)
+{
+	answer_with(&lasting[0], LUN_WRITE, 1);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_PERMANENT, lasting[0].words);
+	proxy_swap_lun(mine.proxy, OTHER_LUN);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_PERMANENT, "is not the image it was");
+	ck_assert(is_untouched(OTHER_LUN));
+}
+END_TEST
+
+static void restart_grown(void *data G_GNUC_UNUSED)
+{
+	iscsi_server_kill();
+	start_again(2 * LUN_BYTES);
+}
+
+START_TEST(lun_that_has_grown_under_a_reconnect_stops_the_copy)
+{
+	mine.copying.spec.retry_for_ms = 20000;
+	call_at(mine.from_lun ? LUN_READ : LUN_SYNCHRONIZE, restart_grown);
+	ck_assert(!copying_run(&mine.copying));
+	ck_assert(error_is(mine.copying.error, BLOCKMIG_ERROR_PERMANENT));
+	assert_says("its size is 16777216 now, and was 8388608");
+	assert_names_the_lun();
+}
+END_TEST
+
+/* ---- the suite ----------------------------------------------------------------------------------
+ */
+
+static void add_to(Suite *suite)
+{
+	TCase *to = tcase_create("to a LUN");
+
+	tcase_add_unchecked_fixture(to, temp_make, temp_remove);
+	tcase_add_checked_fixture(to, begin_to, end);
+	tcase_set_timeout(to, 120);
+	tcase_add_test(to, attention_at_a_write_has_it_sent_again);
+	tcase_add_test(to, attention_at_the_flush_has_all_sent_again);
+	tcase_add_test(to, attention_at_a_read_has_it_read_again);
+	tcase_add_test(to, attention_at_every_write_ends_with_the_targets_words);
+	tcase_add_test(to, attention_at_every_flush_ends_with_the_targets_words);
+	tcase_add_test(to, refused_write_stops_the_copy_and_it_can_be_resumed);
+	tcase_add_test(to, refused_flush_stops_the_copy_and_it_can_be_resumed);
+	tcase_add_test(to, refused_read_stops_the_copy_and_it_can_be_resumed);
+	tcase_add_test(to, busy_target_is_asked_again_over_the_same_connection);
+	tcase_add_test(to, busy_for_ever_ends);
+	tcase_add_test(to, target_restarted_before_the_flush_gets_all_again);
+	tcase_add_test(to, target_that_stays_away_ends_the_copy_and_it_can_be_resumed);
+	tcase_add_test(to, lun_swapped_under_a_reconnect_stops_the_copy);
+	tcase_add_test(to, lun_swapped_between_two_runs_stops_the_second);
+	tcase_add_test(to, lun_that_has_grown_under_a_reconnect_stops_the_copy);
+	suite_add_tcase(suite, to);
+}
+
+static void add_from(Suite *suite)
+{
+	TCase *from = tcase_create("from a LUN");
+
+	tcase_add_unchecked_fixture(from, temp_make, temp_remove);
+	tcase_add_checked_fixture(from, begin_from, end);
+	tcase_set_timeout(from, 120);
+	tcase_add_test(from, attention_at_a_read_has_it_read_again);
+	tcase_add_test(from, attention_at_every_read_ends_with_the_targets_words);
+	tcase_add_test(from, refused_read_stops_the_copy_and_it_can_be_resumed);
+	tcase_add_test(from, lun_swapped_under_a_reconnect_stops_the_copy);
+	tcase_add_test(from, lun_that_has_grown_under_a_reconnect_stops_the_copy);
+	suite_add_tcase(suite, from);
+}
+
+static int run_tests(void)
+{
+	Suite *suite = suite_create("copies over iSCSI that refuses");
+
+	add_to(suite);
+	add_from(suite);
+	return images_run(suite);
+}
+
+int main(void)
+{
+	return servers_run(run_tests);
+}
