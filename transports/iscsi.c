@@ -31,9 +31,14 @@ static struct iscsi_image *image_of(struct handle *handle)
 static void append_status(const struct iscsi_image *image, const guint8 *descriptor,
 			  guint64 *offset, guint64 end, struct extents *extents)
 {
-	guint64 start = scsi_get_uint64(descriptor) * image->disk.block_bytes;
-	guint64 stop = start + (guint64)scsi_get_uint32(descriptor + 8) * image->disk.block_bytes;
+	guint64 first = scsi_get_uint64(descriptor);
 	gboolean unmapped = (descriptor[12] & 0x0f) == SCSI_PROVISIONING_TYPE_DEALLOCATED;
+
+	/* Behind the end there is nothing to tell about, and no product to trust. */
+	if (first >= image->disk.blocks)
+		return;
+	guint64 start = first * image->disk.block_bytes;
+	guint64 stop = start + (guint64)scsi_get_uint32(descriptor + 8) * image->disk.block_bytes;
 
 	stop = MIN(stop, end);
 	if (start > *offset || stop <= *offset)
@@ -184,8 +189,10 @@ static gboolean zero_image(struct handle *handle, guint64 count, guint64 offset,
 	struct iscsi_image *image = image_of(handle);
 	guint64 most = WRITE_SAME_MOST_BYTES;
 
+	/* Never a product that wraps around: WRITE SAME of no blocks is one of all behind. */
 	if (image->disk.write_same_blocks)
-		most = MIN(most, image->disk.write_same_blocks * image->disk.block_bytes);
+		most = MIN(most / image->disk.block_bytes, image->disk.write_same_blocks) *
+		       image->disk.block_bytes;
 	*unsupported = image->no_write_same;
 	while (count > 0 && !*unsupported) {
 		guint64 part = MIN(count, most);

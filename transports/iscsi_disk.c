@@ -102,6 +102,13 @@ gboolean iscsi_disk_capacity(struct iscsi_session *session, struct iscsi_disk *d
 			    block_bytes, BLOCK_MOST_BYTES);
 		return FALSE;
 	}
+	if (scsi_get_uint64(answer) >= G_MAXINT64 / block_bytes) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "%s: a LUN whose last block is %" G_GUINT64_FORMAT
+			    " is larger than any can be",
+			    session->name, scsi_get_uint64(answer));
+		return FALSE;
+	}
 	disk->blocks = scsi_get_uint64(answer) + 1;
 	disk->block_bytes = block_bytes;
 	disk->unmapped_is_zero = (answer[14] & 0x80) && (answer[14] & 0x40);
