@@ -48,7 +48,8 @@ static gboolean parse_int(const char *text, int most, int *value)
 
 static gboolean is_host(const char *host, gboolean is_ipv6)
 {
-	if (host[0] == '\0')
+	/* Brackets are printed by the colon. */
+	if (host[0] == '\0' || (is_ipv6 && !strchr(host, ':')))
 		return FALSE;
 	for (const char *at = host; *at; at++)
 		if (!g_ascii_isalnum(*at) && !strchr(is_ipv6 ? ":.%" : "-._", *at))
