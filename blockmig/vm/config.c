@@ -129,6 +129,24 @@ static gboolean check_keys(GKeyFile *file, const char *path, const char *section
 	return TRUE;
 }
 
+/* GLib gives NULL, or half of it, for a value that it cannot decode. */
+static gboolean check_values(GKeyFile *file, const char *path, const char *section, GError **error)
+{
+	g_auto(GStrv) keys = g_key_file_get_keys(file, section, NULL, NULL);
+
+	for (guint i = 0; keys[i]; i++) {
+		g_autoptr(GError) cause = NULL;
+		g_autofree char *value = g_key_file_get_string(file, section, keys[i], &cause);
+
+		if (cause)
+			return usage(error, path,
+				     "[%s]: the value of %s is not UTF-8, or has a backslash in "
+				     "front of something else than s, n, t, r or a backslash",
+				     section, keys[i]);
+	}
+	return TRUE;
+}
+
 /* "a, b;c" as a list without empty members. */
 static char **read_list(GKeyFile *file, const char *section, const char *key)
 {
@@ -245,6 +263,8 @@ static gboolean read_sections(struct config *config, GKeyFile *file, GError **er
 	for (guint i = 0; sections[i]; i++) {
 		gboolean ok;
 
+		if (!check_values(file, config->path, sections[i], error))
+			return FALSE;
 		if (strcmp(sections[i], MAIN_SECTION) == 0)
 			ok = read_main(config, file, error);
 		else if (g_str_has_prefix(sections[i], SECTION_PREFIX))
