@@ -88,19 +88,48 @@ gboolean ledger_pass_clear(struct ledger *ledger, gint64 pass, GError **error)
 			  error);
 }
 
-/* In the order of UNIT_COLUMNS. */
-static void unit_from_row(sqlite3_stmt *row, struct ledger_unit *unit)
+/* Whether the row is one that unit_insert can have written. */
+static gboolean is_sound(sqlite3_stmt *row)
 {
-	const void *digest = sqlite3_column_blob(row, 4);
+	const gint64 first = sqlite3_column_int64(row, 0), count = sqlite3_column_int64(row, 1);
+	const gint64 state = sqlite3_column_int64(row, 2);
+	const int digest_type = sqlite3_column_type(row, 4);
 
+	for (int column = 0; column < 4; column++)
+		if (sqlite3_column_type(row, column) != SQLITE_INTEGER ||
+		    sqlite3_column_int64(row, column) < 0)
+			return FALSE;
+	if (count == 0 || count > G_MAXINT64 - first || state < UNIT_SENT || state > UNIT_PROVEN)
+		return FALSE;
+	if (digest_type == SQLITE_NULL)
+		return TRUE;
+	return digest_type == SQLITE_BLOB && sqlite3_column_bytes(row, 4) == DIGEST_BYTES &&
+	       count == 1 && state >= UNIT_DONE;
+}
+
+/*
+ * In the order of UNIT_COLUMNS.  A row that was damaged is never taken for a chunk that
+ * is good: one that lost its digest would read as zeros.
+ */
+static gboolean unit_from_row(struct ledger *ledger, sqlite3_stmt *row, struct ledger_unit *unit,
+			      GError **error)
+{
 	memset(unit, 0, sizeof *unit);
 	unit->index = (guint64)sqlite3_column_int64(row, 0);
+	if (!is_sound(row)) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "%s: what it has of chunk %" G_GUINT64_FORMAT
+			    " is damaged; abort the job and begin it again",
+			    ledger->path, unit->index);
+		return FALSE;
+	}
 	unit->count = (guint64)sqlite3_column_int64(row, 1);
 	unit->state = (enum unit_state)sqlite3_column_int(row, 2);
 	unit->data_bytes = (guint64)sqlite3_column_int64(row, 3);
-	unit->is_zero = unit->state >= UNIT_DONE && !digest;
-	if (digest && sqlite3_column_bytes(row, 4) == DIGEST_BYTES)
-		memcpy(unit->digest.bytes, digest, DIGEST_BYTES);
+	unit->is_zero = unit->state >= UNIT_DONE && sqlite3_column_type(row, 4) == SQLITE_NULL;
+	if (sqlite3_column_type(row, 4) == SQLITE_BLOB)
+		memcpy(unit->digest.bytes, sqlite3_column_blob(row, 4), DIGEST_BYTES);
+	return TRUE;
 }
 
 static gboolean unit_insert(struct ledger *ledger, gint64 pass, const struct ledger_unit *unit,
@@ -126,9 +155,10 @@ static gboolean unit_covering(struct ledger *ledger, gint64 pass, guint64 index,
 
 	if (!row || !ledger_next(ledger, row, error))
 		return FALSE;
-	unit_from_row(row, unit);
+	const gboolean sound = unit_from_row(ledger, row, unit, error);
+
 	sqlite3_reset(row);
-	return index < unit->index + unit->count;
+	return sound && index < unit->index + unit->count;
 }
 
 /* What a run of rows keeps on both sides of the hole that is cut into it. */
@@ -200,8 +230,7 @@ gboolean ledger_units_each(struct ledger *ledger, gint64 pass, ledger_unit_visit
 	struct ledger_unit unit;
 
 	while (row && ledger_next(ledger, row, &cause)) {
-		unit_from_row(row, &unit);
-		if (!visit(&unit, data)) {
+		if (!unit_from_row(ledger, row, &unit, &cause) || !visit(&unit, data)) {
 			sqlite3_reset(row);
 			break;
 		}
