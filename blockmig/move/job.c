@@ -211,6 +211,22 @@ static gboolean field_from_json(struct job *job, const struct field *field, cons
 	return TRUE;
 }
 
+static gboolean overlay_from_json(struct job *job, const json_t *item, GError **error)
+{
+	const char *path = json_string_value(json_object_get(item, "path"));
+	struct overlay *overlay;
+
+	if (!path) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "the ledger's document of the job has an overlay without a path");
+		return FALSE;
+	}
+	overlay = job_add_overlay(job, path);
+	overlay->landed = g_strdup(json_string_value(json_object_get(item, "landed")));
+	overlay->copied = json_is_true(json_object_get(item, "copied"));
+	return TRUE;
+}
+
 struct job *job_from_json(const char *text, GError **error)
 {
 	json_error_t problem;
@@ -226,13 +242,8 @@ struct job *job_from_json(const char *text, GError **error)
 	for (guint f = 0; good && f < G_N_ELEMENTS(fields); f++)
 		good = field_from_json(job, &fields[f], json_object_get(root, fields[f].name),
 				       error);
-	json_array_foreach (json_object_get(root, "overlays"), i, item) {
-		struct overlay *overlay =
-			job_add_overlay(job, json_string_value(json_object_get(item, "path")));
-
-		overlay->landed = g_strdup(json_string_value(json_object_get(item, "landed")));
-		overlay->copied = json_is_true(json_object_get(item, "copied"));
-	}
+	json_array_foreach (json_object_get(root, "overlays"), i, item)
+		good = good && overlay_from_json(job, item, error);
 	json_decref(root);
 	if (!good)
 		g_clear_pointer(&job, job_free);
