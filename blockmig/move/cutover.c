@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { PIVOT_MS = 30 * 1000, TRIES = 5, PROBE_BYTES = 4096 };
+enum { PIVOT_MS = 30 * 1000, TRIES = 5, PROBE_BYTES = 4096, PROBE_STALL_MS = 3000 };
 
 /* ---- the destination, probed over our own connection ------------------------------------- */
 
@@ -29,8 +29,14 @@ static gboolean probe(const struct job *job, struct handle *handle, GError **err
 static struct handle *open_destination(struct move *move, GError **error)
 {
 	struct image_info info;
-	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
-					  HANDLE_READ, error);
+
+	if (move->destination->transport)
+		move->probing = *move->destination->transport;
+	/* The guest may be waiting for the answer. */
+	move->probing.stall_ms = PROBE_STALL_MS;
+
+	AUTO(handle) handle =
+		handle_open(move->destination->url, &move->probing, HANDLE_READ, error);
 
 	if (!handle || !handle_describe(handle, &info, error) || !probe(move->job, handle, error))
 		return NULL;
@@ -82,7 +88,11 @@ static gboolean back_off(struct move *move, GError **error)
  */
 static gboolean go_back(struct move *move, gboolean answers, GError *reason, GError **error)
 {
-	gboolean good = answers ? putback_graft(move, error) : putback_restore(move, error);
+	const struct job *job = move->job;
+	/* What the wrong overlay holds beyond the source's would show through a graft. */
+	gboolean graft = answers && image_tool_overlay_hides(job_active_overlay(job)->path,
+							     job->destination_overlay, NULL);
+	gboolean good = graft ? putback_graft(move, error) : putback_restore(move, error);
 
 	if (!good) {
 		g_prefix_error(error, "%s; the guest stays suspended: ", reason->message);
@@ -91,11 +101,11 @@ static gboolean go_back(struct move *move, gboolean answers, GError *reason, GEr
 		g_error_free(reason);
 		return FALSE;
 	}
-	g_clear_error(&move->putback);
-	move->putback = reason;
-	if (!cutover_resume(move, error) || !move_save(move, error))
+	if (!cutover_resume(move, error) || !move_save(move, error)) {
+		g_error_free(reason);
 		return FALSE;
-	g_propagate_error(error, g_error_copy(reason));
+	}
+	g_propagate_error(error, reason);
 	return FALSE;
 }
 

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -15,6 +14,8 @@ struct guardian {
 	pid_t pid;
 	int fd; /* write end */
 };
+
+enum { BUSY_TRIES = 100, BUSY_STATUS = 75 };
 
 /* Our own program, which may have been replaced on disk meanwhile. */
 #define OURSELVES "/proc/self/exe"
@@ -77,33 +78,38 @@ void guardian_dismiss(struct guardian *guardian)
 	g_free(guardian);
 }
 
-/* The holder's locks are free once it is dead, which its pipe's end may precede. */
-static void wait_for_death(pid_t parent)
+static int run_resume(gint64 job)
 {
-	while (getppid() == parent)
-		g_usleep(10 * 1000);
+	g_autofree char *number = g_strdup_printf("%" G_GINT64_FORMAT, job);
+	char *argv[] = {(char *)"blockmig", (char *)"resume", number, (char *)"--quiet", NULL};
+	pid_t pid;
+	int status;
+
+	if (posix_spawn(&pid, OURSELVES, NULL, NULL, argv, environ) != 0)
+		return 1;
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 int guardian_wait(int fd, gint64 job)
 {
-	g_autofree char *number = g_strdup_printf("%" G_GINT64_FORMAT, job);
-	char *argv[] = {(char *)"blockmig", (char *)"resume", number, (char *)"--quiet", NULL};
-	pid_t parent = getppid();
 	char byte;
 	ssize_t got;
+	int status = BUSY_STATUS;
 
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	do
 		got = read(fd, &byte, 1);
 	while (got < 0 && errno == EINTR);
 	if (got == 1)
 		return 0;
-	wait_for_death(parent);
-	close(fd);
-	signal(SIGINT, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
-	execv(OURSELVES, argv);
-	return 1;
+	/* The pipe closes a moment before the dead one's locks are free. */
+	for (guint tries = 0; tries < BUSY_TRIES; tries++) {
+		status = run_resume(job);
+		if (status != BUSY_STATUS)
+			break;
+		g_usleep(100 * 1000);
+	}
+	return status;
 }

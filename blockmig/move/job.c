@@ -74,6 +74,11 @@ static const struct field fields[] = {
 	FIELD(FIELD_U64, totals.units_total),
 	FIELD(FIELD_U64, totals.units_proven),
 	FIELD(FIELD_U64, totals.mismatches),
+	FIELD(FIELD_U64, partial.bytes_total),
+	FIELD(FIELD_U64, partial.bytes_data),
+	FIELD(FIELD_U64, partial.bytes_skipped),
+	FIELD(FIELD_U64, partial.units_total),
+	FIELD(FIELD_U64, partial.units_proven),
 	FIELD(FIELD_TEXT, sha256),
 	FIELD(FIELD_TEXT, guarantee),
 };

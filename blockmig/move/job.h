@@ -65,7 +65,8 @@ struct job {
 	guint64 suspended_us;	   /* monotonic clock, the same for all processes of a boot */
 	gint64 downtime_ms;
 
-	struct copy_totals totals;
+	struct copy_totals totals;  /* of whole passes; what was sent, of all runs */
+	struct copy_totals partial; /* of the pass that was cut off last */
 	char *sha256;
 	char *guarantee;
 };
@@ -98,7 +99,7 @@ struct move {
 	struct throttle *throttle;
 	struct move_summary *summary;
 	guint64 begun_us;
-	GError *putback; /* why the cutover went back, where it did */
+	struct transport_config probing; /* the destination's, with less patience at the cutover */
 };
 
 struct move *move_new(const struct move_context *context, struct job *job, GError **error);

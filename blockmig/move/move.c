@@ -53,7 +53,6 @@ void move_free(struct move *move)
 	g_clear_pointer(&move->source, place_free);
 	g_clear_pointer(&move->destination, place_free);
 	g_clear_pointer(&move->throttle, throttle_free);
-	g_clear_error(&move->putback);
 	g_free(move);
 }
 

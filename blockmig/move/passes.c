@@ -18,19 +18,29 @@ static void progress(const struct copy_progress *now, void *data)
 				   told->pass->round, now, reporter->data);
 }
 
-/* What a pass holds counts once, when it is whole; what was sent counts as often as it was. */
-static void add_totals(struct copy_totals *sum, const struct copy_totals *run, gboolean whole)
+static void add_content(struct copy_totals *sum, const struct copy_totals *run)
 {
-	sum->bytes_sent += run->bytes_sent;
-	sum->bytes_resent += run->bytes_resent;
-	sum->mismatches += run->mismatches;
-	if (!whole)
-		return;
 	sum->bytes_total += run->bytes_total;
 	sum->bytes_data += run->bytes_data;
 	sum->bytes_skipped += run->bytes_skipped;
 	sum->units_total += run->units_total;
 	sum->units_proven += run->units_proven;
+}
+
+/* What a pass holds counts once, when it is whole; what was sent counts as often as it was. */
+static void add_totals(struct job *job, const struct copy_totals *run, gboolean whole)
+{
+	job->totals.bytes_sent += run->bytes_sent;
+	job->totals.bytes_resent += run->bytes_resent;
+	job->totals.mismatches += run->mismatches;
+	job->partial = (struct copy_totals){0};
+	add_content(whole ? &job->totals : &job->partial, run);
+}
+
+void pass_totals(const struct job *job, struct copy_totals *totals)
+{
+	*totals = job->totals;
+	add_content(totals, &job->partial);
 }
 
 gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
@@ -70,7 +80,7 @@ gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
 		return FALSE;
 	gboolean good = copy_run(&spec, &totals, error);
 
-	add_totals(&job->totals, &totals, good);
+	add_totals(job, &totals, good);
 	return good;
 }
 

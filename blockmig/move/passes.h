@@ -26,6 +26,9 @@ struct pass {
 /* Runs the pass to its end, proven where the job asks; adds to the job's totals. */
 gboolean pass_run(struct move *move, const struct pass *pass, GError **error);
 
+/* What the job copied so far, a pass that was cut off included. */
+void pass_totals(const struct job *job, struct copy_totals *totals);
+
 /* The job's manifest root over the pass "base" into job->sha256. */
 gboolean pass_root(struct move *move, GError **error);
 

@@ -90,7 +90,9 @@ static struct job *open_job(struct move_context *context, gint64 id, GError **er
 		return NULL;
 	if (record->result != JOB_OPEN) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_USAGE,
-			    "job %" G_GINT64_FORMAT " has ended already: %s", id, record->message);
+			    "job %" G_GINT64_FORMAT " has ended already (%s)%s%s", id,
+			    summary_result(record->result), *record->message ? ": " : "",
+			    record->message);
 		return NULL;
 	}
 	AUTO(job) job = job_from_json(record->state, error);

@@ -1,5 +1,7 @@
 #include "blockmig/move/summary.h"
 
+#include "blockmig/move/passes.h"
+
 static void phase_time_free(void *pointer)
 {
 	struct phase_time *phase = pointer;
@@ -37,7 +39,7 @@ void move_plan_free(struct move_plan *plan)
 	g_free(plan);
 }
 
-static const char *result_word(enum job_result result)
+const char *summary_result(enum job_result result)
 {
 	static const char *const words[] = {
 		[JOB_OPEN] = "interrupted",
@@ -105,10 +107,10 @@ struct move_summary *summary_of(struct move *move, GError **error)
 	summary->kind = g_strdup(record->kind);
 	summary->domain = g_strdup(job->domain_name ? job->domain_name : "");
 	summary->disk = g_strdup(job->disk ? job->disk : "");
-	summary->result = g_strdup(result_word(record->result));
+	summary->result = g_strdup(summary_result(record->result));
 	summary->source = g_strdup(job->source_url);
 	summary->destination = g_strdup(job->destination_url);
-	summary->totals = job->totals;
+	pass_totals(job, &summary->totals);
 	summary->sha256 = g_strdup(job->sha256 ? job->sha256 : "");
 	summary->rounds = job->rounds;
 	summary->downtime_ms = job->downtime_ms;

@@ -9,4 +9,7 @@
 /* NULL where the ledger cannot be read. */
 struct move_summary *summary_of(struct move *move, GError **error);
 
+/* "done", "rolled-back", "interrupted", "failed". */
+const char *summary_result(enum job_result result);
+
 #endif

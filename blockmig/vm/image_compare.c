@@ -123,20 +123,52 @@ static gboolean compare_all(struct side *a, struct side *b, GError **error)
 	return TRUE;
 }
 
+/* Opens both, of one size. */
+static gboolean both_open(struct side *a, struct side *b, GError **error)
+{
+	if (!side_open(a, error) || !side_open(b, error))
+		return FALSE;
+	return a->handle->size_bytes == b->handle->size_bytes ||
+	       differ(a, b, MIN(a->handle->size_bytes, b->handle->size_bytes),
+		      "one of them ends there", error);
+}
+
 gboolean image_tool_compare_overlays(const char *a, const char *b, GError **error)
 {
 	struct side first = {.path = a}, second = {.path = b};
-	gboolean equal = FALSE;
+	gboolean equal = both_open(&first, &second, error) && compare_all(&first, &second, error);
 
-	if (side_open(&first, error) && side_open(&second, error)) {
-		if (first.handle->size_bytes == second.handle->size_bytes)
-			equal = compare_all(&first, &second, error);
-		else
-			differ(&first, &second,
-			       MIN(first.handle->size_bytes, second.handle->size_bytes),
-			       "one of them ends there", error);
-	}
 	side_clear(&first);
 	side_clear(&second);
 	return equal;
+}
+
+static gboolean hides_all(struct side *upper, struct side *lower, GError **error)
+{
+	for (guint i = 0; i < extents_count(lower->extents); i++) {
+		const struct extent *held = extents_get(lower->extents, i);
+		guint64 end = held->offset_bytes + held->length_bytes;
+
+		if (held->kind == EXTENT_UNKNOWN)
+			continue;
+		for (guint64 at = held->offset_bytes; at < end;) {
+			const struct extent *over = extent_at(upper, at);
+
+			if (over->kind == EXTENT_UNKNOWN)
+				return differ(upper, lower, at, "the second one would show through",
+					      error);
+			at = over->offset_bytes + over->length_bytes;
+		}
+	}
+	return TRUE;
+}
+
+gboolean image_tool_overlay_hides(const char *upper, const char *lower, GError **error)
+{
+	struct side over = {.path = upper}, under = {.path = lower};
+	gboolean hides = both_open(&over, &under, error) && hides_all(&over, &under, error);
+
+	side_clear(&over);
+	side_clear(&under);
+	return hides;
 }

@@ -70,6 +70,12 @@ const struct url *image_server_top_url(const struct image_server *server);
 gboolean image_tool_compare_overlays(const char *a, const char *b, GError **error);
 
 /*
+ * Whether @upper, laid over @lower, hides all that it holds; INTEGRITY where not, naming
+ * the first offset that would show through.  As sound as the compare, and when.
+ */
+gboolean image_tool_overlay_hides(const char *upper, const char *lower, GError **error);
+
+/*
  * Runs @argv; FALSE with the words of its stderr where it does not exit with 0.  UNKNOWN
  * where it neither ended nor said anything for @deadline_ms (0: no limit).
  */

@@ -247,6 +247,35 @@ START_TEST(overlays_of_different_size_differ)
 }
 END_TEST
 
+/* The twins hold the same clusters; then one of them gets one more. */
+static gboolean hides_with(gboolean upper_has_more, GError **error)
+{
+	struct pair pair = twins();
+	g_autofree char *a = pair.a;
+	g_autofree char *b = pair.b;
+
+	qemu_images_io(upper_has_more ? a : b, "qcow2", "write -P 9 6M 64k");
+	return image_tool_overlay_hides(a, b, error);
+}
+
+START_TEST(an_overlay_that_holds_more_hides_the_other)
+{
+	g_autoptr(GError) error = NULL;
+
+	ck_assert_msg(hides_with(TRUE, &error), "%s", error ? error->message : "");
+}
+END_TEST
+
+START_TEST(what_would_show_through_a_graft_is_found)
+{
+	g_autoptr(GError) error = NULL;
+
+	ck_assert(!hides_with(FALSE, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_INTEGRITY));
+	ck_assert_ptr_nonnull(strstr(error->message, "at offset 6291456: "));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("image_server");
@@ -270,6 +299,8 @@ int main(void)
 	tcase_add_test(cases, a_zero_cluster_that_hides_the_layer_below_is_found);
 	tcase_add_test(cases, zeros_are_equal_however_they_are_kept);
 	tcase_add_test(cases, overlays_of_different_size_differ);
+	tcase_add_test(cases, an_overlay_that_holds_more_hides_the_other);
+	tcase_add_test(cases, what_would_show_through_a_graft_is_found);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
