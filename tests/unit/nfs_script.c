@@ -1,6 +1,7 @@
 #include "tests/unit/nfs_script.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -17,9 +18,10 @@
 #include <nfsc/libnfs-raw-mount.h>
 #include <nfsc/libnfs-raw-nfs.h>
 
-enum { LINKS = 16, REQUEST_BYTES = 512 * 1024, REPLY_ROOM = REQUEST_BYTES + 4096 };
+enum { LINKS = 32, REQUEST_BYTES = 512 * 1024, REPLY_ROOM = REQUEST_BYTES + 4096, BLOCK = 4096 };
 
 static struct nfs_script *script;
+static gboolean drop_links;
 static char root_handle[] = "root", file_handle[] = "file";
 
 /* A copy of the call's arguments, which libnfs may have decoded to any address. */
@@ -32,12 +34,23 @@ static int reply(struct rpc_context *rpc, struct rpc_msg *call, void *result, zd
 	return rpc_send_reply(rpc, call, result, encode, REPLY_ROOM);
 }
 
-static gboolean must_wait(void)
+/* Takes one off what is left to do; FALSE where nothing is. */
+static gboolean is_due(guint *count)
 {
-	if (script->jukebox == 0)
+	if (*count == 0)
 		return FALSE;
-	script->jukebox--;
+	if (*count != NFS_SCRIPT_ALWAYS)
+		(*count)--;
 	return TRUE;
+}
+
+/* What the script has for this call of a procedure. */
+static nfsstat3 planned_status(guint procedure)
+{
+	if (script->fail_status == NFS3_OK || script->fail_procedure != procedure ||
+	    is_due(&script->fail_skip) || !is_due(&script->fail_times))
+		return NFS3_OK;
+	return (nfsstat3)script->fail_status;
 }
 
 static u_int shortened(u_int bytes)
@@ -72,19 +85,36 @@ static int on_mount(struct rpc_context *rpc, struct rpc_msg *call)
 
 static int on_lookup(struct rpc_context *rpc, struct rpc_msg *call)
 {
-	LOOKUP3res result = {.status = script->exists ? NFS3_OK : NFS3ERR_NOENT};
+	LOOKUP3res result = {.status = planned_status(NFS3_LOOKUP)};
 
+	if (!script->exists)
+		result.status = NFS3ERR_NOENT;
 	result.LOOKUP3res_u.resok.object.data.data_len = sizeof(file_handle);
 	result.LOOKUP3res_u.resok.object.data.data_val = file_handle;
 	return reply(rpc, call, &result, (zdrproc_t)zdr_LOOKUP3res);
 }
 
+/* Blocks of zeros count as holes. */
+static guint64 used_bytes(void)
+{
+	static const guint8 zeros[BLOCK];
+	guint64 used = 0;
+
+	for (guint64 at = 0; at < script->size_bytes && !script->hides_allocation; at += BLOCK)
+		used += memcmp(script->data + at, zeros, BLOCK) ? (guint64)BLOCK : 0;
+	return used;
+}
+
 static int on_getattr(struct rpc_context *rpc, struct rpc_msg *call)
 {
-	GETATTR3res result = {.status = NFS3_OK};
+	GETATTR3res result = {.status = planned_status(NFS3_GETATTR)};
 
-	result.GETATTR3res_u.resok.obj_attributes = (fattr3){
-		.type = NF3REG, .nlink = 1, .size = NFS_SCRIPT_BYTES, .fsid = 1, .fileid = 2};
+	result.GETATTR3res_u.resok.obj_attributes = (fattr3){.type = NF3REG,
+							     .nlink = 1,
+							     .size = script->size_bytes,
+							     .used = used_bytes(),
+							     .fsid = 1,
+							     .fileid = 2};
 	return reply(rpc, call, &result, (zdrproc_t)zdr_GETATTR3res);
 }
 
@@ -97,10 +127,10 @@ static int on_setattr(struct rpc_context *rpc, struct rpc_msg *call)
 
 static int on_fsinfo(struct rpc_context *rpc, struct rpc_msg *call)
 {
-	FSINFO3res result = {.status = NFS3_OK};
+	FSINFO3res result = {.status = planned_status(NFS3_FSINFO)};
 
-	result.FSINFO3res_u.resok.rtmax = REQUEST_BYTES;
-	result.FSINFO3res_u.resok.wtmax = REQUEST_BYTES;
+	result.FSINFO3res_u.resok.rtmax = script->request_bytes;
+	result.FSINFO3res_u.resok.wtmax = script->request_bytes;
 	return reply(rpc, call, &result, (zdrproc_t)zdr_FSINFO3res);
 }
 
@@ -118,18 +148,48 @@ static int cut_off(struct rpc_context *rpc, const struct rpc_msg *call, u_int by
 
 static int on_read(struct rpc_context *rpc, struct rpc_msg *call)
 {
+	static guint8 bytes[REQUEST_BYTES];
 	ARGUMENTS(READ3args, read);
-	READ3res result = {.status = must_wait() ? NFS3ERR_JUKEBOX : NFS3_OK};
+	READ3res result = {.status = planned_status(NFS3_READ)};
 	READ3resok *good = &result.READ3res_u.resok;
 
 	script->reads++;
 	if (script->cut_read)
 		return cut_off(rpc, call, read.count);
+	if (is_due(&script->jukebox))
+		result.status = NFS3ERR_JUKEBOX;
 	if (result.status == NFS3_OK) {
-		good->count = good->data.data_len = shortened(read.count);
-		good->data.data_val = (char *)script->data + read.offset;
+		good->count = good->data.data_len = shortened(MIN(read.count, REQUEST_BYTES));
+		good->data.data_val = (char *)bytes;
+		memcpy(bytes, script->data + read.offset, good->count);
+		if (is_due(&script->flip_reads))
+			bytes[good->count / 2] ^= 0x10;
 	}
 	return reply(rpc, call, &result, (zdrproc_t)zdr_READ3res);
+}
+
+/* What is not UNSTABLE is durable before it is answered. */
+static void store(const WRITE3args *request, u_int count)
+{
+	guint8 *data = script->data + request->offset;
+
+	if (is_due(&script->ignore_writes))
+		return;
+	memcpy(data, request->data.data_val, count);
+	if (is_due(&script->flip_writes))
+		data[count / 2] ^= 0x10;
+	if (script->committed != UNSTABLE)
+		memcpy(script->durable + request->offset, data, count);
+}
+
+static void restart(void)
+{
+	script->restarts++;
+	script->verifier++;
+	script->restart_after = script->restart_every;
+	if (script->restart_forgets)
+		memcpy(script->data, script->durable, NFS_SCRIPT_BYTES);
+	drop_links = script->restart_disconnects;
 }
 
 static int on_write(struct rpc_context *rpc, struct rpc_msg *call)
@@ -139,24 +199,28 @@ static int on_write(struct rpc_context *rpc, struct rpc_msg *call)
 	WRITE3resok *good = &result.WRITE3res_u.resok;
 
 	script->writes++;
-	if (must_wait())
+	if (is_due(&script->jukebox))
 		result.status = NFS3ERR_JUKEBOX;
+	if (result.status == NFS3_OK)
+		result.status = planned_status(NFS3_WRITE);
 	if (result.status == NFS3_OK) {
 		good->count = shortened(request.count);
-		good->committed = script->stable ? FILE_SYNC : UNSTABLE;
+		good->committed = (stable_how)script->committed;
 		memcpy(good->verf, &script->verifier, sizeof(good->verf));
-		memcpy(script->data + request.offset, request.data.data_val, good->count);
+		store(&request, good->count);
 	}
 	if (script->restart_after && --script->restart_after == 0)
-		script->verifier++;
+		restart();
 	return reply(rpc, call, &result, (zdrproc_t)zdr_WRITE3res);
 }
 
 static int on_commit(struct rpc_context *rpc, struct rpc_msg *call)
 {
-	COMMIT3res result = {.status = NFS3_OK};
+	COMMIT3res result = {.status = planned_status(NFS3_COMMIT)};
 
 	script->commits++;
+	if (result.status == NFS3_OK)
+		memcpy(script->durable, script->data, NFS_SCRIPT_BYTES);
 	memcpy(result.COMMIT3res_u.resok.verf, &script->verifier, sizeof(script->verifier));
 	return reply(rpc, call, &result, (zdrproc_t)zdr_COMMIT3res);
 }
@@ -218,14 +282,34 @@ static struct service_proc nfs_procedures[] = {
 
 static struct rpc_context *accept_link(int listener)
 {
-	int fd = accept(listener, NULL, NULL);
+	int on = 1, fd = accept(listener, NULL, NULL);
 	struct rpc_context *rpc = rpc_init_server_context(fd);
 
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	rpc_register_service(rpc, MOUNT_PROGRAM, MOUNT_V3, mount_procedures,
 			     G_N_ELEMENTS(mount_procedures));
 	rpc_register_service(rpc, NFS_PROGRAM, NFS_V3, nfs_procedures,
 			     G_N_ELEMENTS(nfs_procedures));
 	return rpc;
+}
+
+/* libnfs calls back for connections that fail, and a server has no callback. */
+static gboolean link_serve(struct rpc_context *rpc, int events)
+{
+	return !(events & (POLLERR | POLLHUP)) && rpc_service(rpc, events) == 0;
+}
+
+/* The same for answers that were never sent: such a context is left behind. */
+static void link_drop(struct rpc_context **link)
+{
+	struct rpc_context *rpc = g_steal_pointer(link);
+
+	if (!rpc)
+		return;
+	if (rpc_queue_length(rpc) == 0)
+		rpc_destroy_context(rpc);
+	else
+		close(rpc_get_fd(rpc));
 }
 
 static void G_GNUC_NORETURN serve(int listener)
@@ -242,13 +326,18 @@ static void G_GNUC_NORETURN serve(int listener)
 		if (poll(wait, LINKS + 1, -1) < 0)
 			_exit(1);
 		for (guint i = 0; i < LINKS; i++) {
-			if (wait[i + 1].revents && rpc_service(links[i], wait[i + 1].revents) < 0)
-				g_clear_pointer(&links[i], rpc_destroy_context);
+			if (wait[i + 1].revents && !link_serve(links[i], wait[i + 1].revents))
+				link_drop(&links[i]);
+			if (drop_links)
+				break;
 			if (!links[i] && (wait[0].revents & POLLIN)) {
 				links[i] = accept_link(listener);
 				wait[0].revents = 0;
 			}
 		}
+		for (guint i = 0; i < LINKS && drop_links; i++)
+			link_drop(&links[i]);
+		drop_links = FALSE;
 	}
 }
 
@@ -268,9 +357,12 @@ struct nfs_script *nfs_script_start(void)
 		abort();
 	script->port = ntohs(address.sin_port);
 	script->verifier = 1;
+	script->size_bytes = NFS_SCRIPT_BYTES;
+	script->request_bytes = REQUEST_BYTES;
 	script->exists = TRUE;
 	if (fork() == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGPIPE, SIG_IGN);
 		serve(listener);
 	}
 	close(listener);

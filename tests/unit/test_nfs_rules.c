@@ -110,7 +110,7 @@ START_TEST(server_that_needs_time_for_ever_is_transient)
 {
 	g_autoptr(GError) error = NULL;
 
-	script->jukebox = G_MAXUINT;
+	script->jukebox = NFS_SCRIPT_ALWAYS;
 	AUTO(handle) handle = open_disk();
 	ck_assert(!handle_write(handle, data, MiB, 0, &error));
 	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
@@ -179,7 +179,7 @@ START_TEST(stable_writes_are_not_committed_again)
 {
 	g_autoptr(GError) error = NULL;
 
-	script->stable = TRUE;
+	script->committed = FILE_SYNC;
 	AUTO(handle) handle = open_disk();
 	assert_good(handle_write(handle, data, MiB, 0, &error), error);
 	assert_good(handle_flush(handle, &error), error);

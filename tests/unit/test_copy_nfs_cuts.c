@@ -1,0 +1,109 @@
+/* A whole copy over NFS for every byte at which a connection can break. */
+#include "common/error.h"
+#include "common/stop.h"
+#include "common/units.h"
+#include "tests/unit/images.h"
+#include "tests/unit/nfs_copying.h"
+#include "tests/unit/temp.h"
+
+#include <nfsc/libnfs-raw-nfs.h>
+
+const struct transport transport_nbd = MEMORY_TRANSPORT;
+
+enum { PIECE = 128, CONTENT = 2 * PIECE, HEADER = 256, LARGE_PIECE = 256 * 1024, STRIDE = 8191 };
+
+static struct nfs_copying nfs;
+
+/* ---- a stop flag that is never up, and waits between tries that take no time ----------- */
+
+enum stop_level stop_level(void)
+{
+	return STOP_NO;
+}
+
+void stop_reset(void)
+{
+}
+
+gboolean stop_check(GError **error G_GNUC_UNUSED)
+{
+	return TRUE;
+}
+
+gboolean stop_sleep(guint milliseconds G_GNUC_UNUSED, GError **error G_GNUC_UNUSED)
+{
+	return TRUE;
+}
+
+/* ---- cuts -------------------------------------------------------------------------------- */
+
+static const struct message {
+	enum nfs_side side;
+	guint procedure;
+	gboolean replies;
+} messages[] = {
+	{NFS_IS_SOURCE, NFS3_READ, FALSE},	  {NFS_IS_SOURCE, NFS3_READ, TRUE},
+	{NFS_IS_DESTINATION, NFS3_WRITE, FALSE},  {NFS_IS_DESTINATION, NFS3_WRITE, TRUE},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, FALSE}, {NFS_IS_DESTINATION, NFS3_COMMIT, TRUE},
+	{NFS_IS_DESTINATION, NFS3_READ, TRUE},
+};
+
+static void begin(const struct message *message, guint64 content_bytes, guint piece_bytes)
+{
+	nfs_copying_begin(&nfs, message->side, content_bytes);
+	nfs.script->request_bytes = piece_bytes;
+	nfs.wire->procedure = message->procedure;
+	nfs.wire->replies = message->replies;
+	nfs_copying_assert_copied(&nfs); /* learns the message's length */
+	ck_assert_uint_gt(nfs.wire->message_bytes, 0);
+}
+
+/* An orderly end at one byte, a reset at the next. */
+static void copy_with_cut(gsize at)
+{
+	const guint hits = nfs.wire->hits;
+
+	nfs_copying_start_over(&nfs);
+	nfs.wire->action = at % 2 ? NFS_WIRE_RESET : NFS_WIRE_CUT;
+	nfs.wire->at = at;
+	nfs.wire->times = 1;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.wire->hits, hits + 1);
+}
+
+START_TEST(a_cut_at_any_byte_of_a_message_is_survived)
+{
+	begin(&messages[_i], CONTENT, PIECE);
+	for (gsize at = 0, end = nfs.wire->message_bytes; at < end; at++)
+		copy_with_cut(at);
+	nfs_copying_end(&nfs);
+}
+END_TEST
+
+START_TEST(a_cut_in_a_long_message_is_survived)
+{
+	begin(&messages[_i], 2 * MiB, LARGE_PIECE);
+	for (gsize at = 1, end = nfs.wire->message_bytes; at < end; at += at < HEADER ? 17 : STRIDE)
+		copy_with_cut(at);
+	nfs_copying_end(&nfs);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *suite = suite_create("copy over nfs, cut");
+	TCase *cuts = tcase_create("cuts");
+
+	tcase_add_unchecked_fixture(cuts, temp_make, temp_remove);
+	tcase_set_timeout(cuts, 120);
+	tcase_add_loop_test(cuts, a_cut_at_any_byte_of_a_message_is_survived, 0,
+			    G_N_ELEMENTS(messages));
+	tcase_add_loop_test(cuts, a_cut_in_a_long_message_is_survived, 0, G_N_ELEMENTS(messages));
+	suite_add_tcase(suite, cuts);
+	return suite;
+}
+
+int main(void)
+{
+	return images_run(suite());
+}
