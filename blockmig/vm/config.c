@@ -136,8 +136,8 @@ static gboolean check_values(GKeyFile *file, const char *path, const char *secti
 
 	for (guint i = 0; keys[i]; i++) {
 		g_autoptr(GError) cause = NULL;
-		g_autofree char *value = g_key_file_get_string(file, section, keys[i], &cause);
 
+		g_free(g_key_file_get_string(file, section, keys[i], &cause));
 		if (cause)
 			return usage(error, path,
 				     "[%s]: the value of %s is not UTF-8, or has a backslash in "
