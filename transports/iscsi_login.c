@@ -12,6 +12,7 @@ enum {
 	ATTENTIONS_MOST = 10,
 	READY_WAIT_MS = 250,
 	ISIDS = 1024,
+	LOG_LOGIN_REPLIES = 6, /* libiscsi's level for them */
 	/* Status-Class and Status-Detail of a login response (RFC 7143, 11.13.5) */
 	LOGIN_NOT_FOUND = 0x0203,
 	LOGIN_CLASS_TARGET = 0x03,
@@ -71,6 +72,39 @@ static char *default_initiator(void)
 	return g_strdup_printf("iqn.2026-01.io.blockmig:%s", host);
 }
 
+/* ---- the target's proof -------------------------------------------------------- */
+
+/*
+ * libiscsi compares the target's CHAP_R with a buffer that is zeros until it has sent a
+ * challenge, so an impostor that never asks for one passes with zeros.  What the target
+ * answered is told in the library's log alone.  Of the thread's latest login.
+ */
+static _Thread_local gboolean target_proved;
+
+static void on_log(int level G_GNUC_UNUSED, const char *text)
+{
+	static const char answer[] = "TargetLoginReply: CHAP_R=0x";
+
+	if (!g_str_has_prefix(text, answer))
+		return;
+	text += strlen(answer);
+	target_proved = g_ascii_isxdigit(text[strspn(text, "0")]);
+}
+
+static gboolean require_proof(struct iscsi_session *session, const struct transport_config *config,
+			      GError **error)
+{
+	iscsi_set_log_level(session->iscsi, 0);
+	if (!config->mutual_user || target_proved)
+		return TRUE;
+	iscsi_session_lose(session, "not proven", NULL);
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+		    "%s: log in: target at %s did not prove itself, as mutual-user= asks; make it "
+		    "use CHAP in both directions, or take mutual-user= out of the chap-file",
+		    session->name, session->peer);
+	return FALSE;
+}
+
 /* ---- login -------------------------------------------------------------------- */
 
 static gboolean configure(struct iscsi_session *session, const struct url *url,
@@ -96,6 +130,9 @@ static gboolean configure(struct iscsi_session *session, const struct url *url,
 		return FALSE;
 	}
 	iscsi_set_noautoreconnect(iscsi, 1);
+	target_proved = FALSE;
+	iscsi_set_log_fn(iscsi, on_log);
+	iscsi_set_log_level(iscsi, LOG_LOGIN_REPLIES);
 	return TRUE;
 }
 
@@ -192,7 +229,7 @@ static gboolean start(struct iscsi_session *session, const struct url *url,
 		    !connect_portal(session, error) || !log_in(session, &portal, error))
 			return FALSE;
 		if (!portal)
-			return TRUE;
+			return require_proof(session, config, error);
 	}
 	g_free(portal);
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,

@@ -11,7 +11,6 @@
 enum {
 	OPCODE_MASK = 0x3f,
 	LOGIN = 0x03,
-	LOGIN_RESPONSE = 0x23,
 	AHS_AT = 4,
 	LENGTH_AT = 5,
 	LUN_AT = 9, /* flat and peripheral addressing of small numbers */
@@ -131,6 +130,24 @@ static guint32 tag_of(const GByteArray *pdu)
 	return tag;
 }
 
+static gsize length_of(const GByteArray *pdu)
+{
+	return (gsize)pdu->data[LENGTH_AT] << 16 | (gsize)pdu->data[LENGTH_AT + 1] << 8 |
+	       pdu->data[LENGTH_AT + 2];
+}
+
+static void length_set(GByteArray *pdu, gsize length)
+{
+	pdu->data[LENGTH_AT] = (guint8)(length >> 16);
+	pdu->data[LENGTH_AT + 1] = (guint8)(length >> 8);
+	pdu->data[LENGTH_AT + 2] = (guint8)length;
+}
+
+static gsize padded(gsize length)
+{
+	return (length + 3) / 4 * 4;
+}
+
 static GByteArray *pdu_receive(const struct link *link, int fd)
 {
 	g_autoptr(GByteArray) pdu = g_byte_array_new();
@@ -139,12 +156,10 @@ static GByteArray *pdu_receive(const struct link *link, int fd)
 	g_byte_array_set_size(pdu, PROXY_HEADER_BYTES);
 	if (!receive(link, fd, pdu->data, PROXY_HEADER_BYTES))
 		return NULL;
-	rest = ((gsize)pdu->data[LENGTH_AT] << 16 | (gsize)pdu->data[LENGTH_AT + 1] << 8 |
-		pdu->data[LENGTH_AT + 2]) +
-	       3;
-	rest = rest / 4 * 4 + (gsize)pdu->data[AHS_AT] * 4;
+	rest = padded(length_of(pdu)) + (gsize)pdu->data[AHS_AT] * 4;
 	g_mutex_lock(&link->proxy->mutex);
-	if (link->proxy->has_digest && opcode_of(pdu) != LOGIN && opcode_of(pdu) != LOGIN_RESPONSE)
+	if (link->proxy->has_digest && opcode_of(pdu) != LOGIN &&
+	    opcode_of(pdu) != PROXY_LOGIN_RESPONSE)
 		rest += DIGEST_BYTES;
 	g_mutex_unlock(&link->proxy->mutex);
 	g_byte_array_set_size(pdu, (guint)(PROXY_HEADER_BYTES + rest));
@@ -205,17 +220,29 @@ static void rewrite_answer(struct link *link, GByteArray *pdu)
 		return;
 	g_byte_array_set_size(pdu, PROXY_HEADER_BYTES);
 	pdu->data[3] = fault->status;
-	memset(pdu->data + LENGTH_AT, 0, 3);
+	length_set(pdu, 0);
 	if (fault->status == CHECK_CONDITION) {
 		sense[2] = fault->deferred ? 0x71 : 0x70;
 		sense[2 + 2] = fault->key;
 		sense[2 + 7] = SENSE_BYTES - 8;
 		sense[2 + 12] = (guint8)(fault->ascq >> 8);
 		sense[2 + 13] = (guint8)fault->ascq;
-		pdu->data[LENGTH_AT + 2] = sizeof(sense);
+		length_set(pdu, sizeof(sense));
 		g_byte_array_append(pdu, sense, sizeof(sense));
 	}
 	g_hash_table_remove(link->refused, tag);
+}
+
+/* Behind the data that is there, in a PDU without additional headers or digests. */
+static void append(GByteArray *pdu, const struct proxy_fault *fault)
+{
+	static const guint8 padding[3];
+	const gsize length = length_of(pdu) + fault->bytes;
+
+	g_byte_array_set_size(pdu, (guint)(PROXY_HEADER_BYTES + length_of(pdu)));
+	g_byte_array_append(pdu, (const guint8 *)fault->text, (guint)fault->bytes);
+	g_byte_array_append(pdu, padding, (guint)(padded(length) - length));
+	length_set(pdu, length);
 }
 
 /* ---- connections --------------------------------------------------------------------- */
@@ -261,6 +288,9 @@ static gboolean pass(struct link *link, int from, int to)
 		break;
 	case PROXY_CALL:
 		fault.call(fault.data);
+		break;
+	case PROXY_APPEND:
+		append(pdu, &fault);
 		break;
 	}
 	rewrite_answer(link, pdu);
@@ -332,6 +362,7 @@ static gpointer proxy_run(gpointer data)
 		if (fd >= 0)
 			link_begin(proxy, fd);
 	}
+	close(proxy->listener);
 	return NULL;
 }
 
@@ -350,14 +381,18 @@ struct proxy *proxy_start(int port, int target_port)
 	return proxy;
 }
 
-void proxy_stop(struct proxy *proxy)
+void proxy_die(struct proxy *proxy)
 {
 	g_atomic_int_set(&proxy->stopping, TRUE);
+}
+
+void proxy_stop(struct proxy *proxy)
+{
+	proxy_die(proxy);
 	g_thread_join(proxy->thread);
 	for (guint i = 0; i < proxy->links->len; i++)
 		g_thread_join(proxy->links->pdata[i]);
 	g_ptr_array_unref(proxy->links);
-	close(proxy->listener);
 	g_mutex_clear(&proxy->mutex);
 	g_free(proxy);
 }

@@ -17,6 +17,7 @@ enum proxy_pdu {
 	PROXY_COMMAND = 0x01,
 	PROXY_DATA_OUT = 0x05,
 	PROXY_RESPONSE = 0x21,
+	PROXY_LOGIN_RESPONSE = 0x23,
 	PROXY_DATA_IN = 0x25,
 	PROXY_R2T = 0x31,
 };
@@ -30,6 +31,7 @@ enum proxy_act {
 	PROXY_BLACKHOLE, /* nothing passes any more over this connection, nor is it closed */
 	PROXY_REFUSE,	 /* a command: not executed, answered with `status` and the sense */
 	PROXY_CALL,	 /* `call` is called, then the PDU passes */
+	PROXY_APPEND,	 /* `bytes` more of data, `text` */
 };
 
 struct proxy_fault {
@@ -44,6 +46,8 @@ struct proxy_fault {
 	gboolean deferred; /* the sense is about an earlier command */
 	void (*call)(void *data);
 	void *data;
+	const char *text;
+	gsize bytes;
 };
 
 struct proxy;
@@ -53,6 +57,9 @@ struct proxy *proxy_start(int port, int target_port);
 /* Closes the port and every connection. */
 void proxy_stop(struct proxy *proxy);
 AUTO_DEFINE(proxy, proxy_stop)
+
+/* As a crash does; may be called from a fault's call. */
+void proxy_die(struct proxy *proxy);
 
 void proxy_spoil(struct proxy *proxy, const struct proxy_fault *fault);
 /* How many PDUs the fault in force has spoiled. */
