@@ -198,28 +198,36 @@ static void on_bytes(struct link *link, int from)
 
 /* ---- the process ------------------------------------------------------------------ */
 
-static void obey_gone(int listener, gboolean *gone)
+static int listen_at(const char *host, int port)
 {
-	if (*gone == wire->gone)
-		return;
-	*gone = wire->gone;
-	if (*gone) {
-		shutdown(listener, SHUT_RDWR);
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((guint16)port)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (inet_pton(AF_INET, host, &address.sin_addr) != 1 ||
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, LINKS) < 0)
+		abort();
+	return fd;
+}
+
+static void obey_gone(int *listener)
+{
+	if (wire->gone && *listener >= 0) {
+		close(*listener);
+		*listener = -1;
 		close_all();
-	} else if (listen(listener, LINKS) < 0) {
-		_exit(1);
+	} else if (!wire->gone && *listener < 0) {
+		*listener = listen_at(wire->host, wire->port);
 	}
 }
 
 static void G_GNUC_NORETURN serve(int listener)
 {
-	gboolean gone = FALSE;
-
 	for (;;) {
 		struct pollfd wait[2 * LINKS + 1];
 
-		obey_gone(listener, &gone);
-		wait[2 * LINKS] = (struct pollfd){.fd = gone ? -1 : listener, .events = POLLIN};
+		obey_gone(&listener);
+		wait[2 * LINKS] = (struct pollfd){.fd = listener, .events = POLLIN};
 		for (guint i = 0; i < 2 * LINKS; i++) {
 			const struct link *link = &links[i / 2];
 			const gboolean listens = !link->stalled && !wire->deaf;
@@ -246,16 +254,12 @@ static void G_GNUC_NORETURN serve(int listener)
 
 struct nfs_wire *nfs_wire_start(const char *host, int port, int server_port)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((guint16)port)};
+	int listener = listen_at(host, port);
+	struct sockaddr_in address;
 	socklen_t length = sizeof(address);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
 
 	wire = mmap(NULL, sizeof(*wire), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (listener < 0 || wire == MAP_FAILED ||
-	    inet_pton(AF_INET, host, &address.sin_addr) != 1 ||
-	    bind(listener, (struct sockaddr *)&address, length) < 0 ||
-	    listen(listener, LINKS) < 0 ||
-	    getsockname(listener, (struct sockaddr *)&address, &length) < 0)
+	if (wire == MAP_FAILED || getsockname(listener, (struct sockaddr *)&address, &length) < 0)
 		abort();
 	g_strlcpy(wire->host, host, sizeof(wire->host));
 	wire->port = ntohs(address.sin_port);

@@ -1,0 +1,341 @@
+/* The copy engine over an NFS server that misbehaves once: the copy comes out right. */
+#include "common/error.h"
+#include "common/units.h"
+#include "tests/unit/images.h"
+#include "tests/unit/nfs_copying.h"
+#include "tests/unit/temp.h"
+
+#include <string.h>
+
+#include <nfsc/libnfs-raw-nfs.h>
+
+const struct transport transport_nbd = MEMORY_TRANSPORT;
+
+/* In requests of 64 KiB, as the helper sets them. */
+enum { CONTENT = 4 * MiB, WRITES = CONTENT / (64 * KiB), QUICK_STALL_MS = 300 };
+
+static struct nfs_copying nfs;
+
+static void begin(enum nfs_side side)
+{
+	nfs_copying_begin(&nfs, side, CONTENT);
+}
+
+static void end(void)
+{
+	nfs_copying_end(&nfs);
+}
+
+/* ---- the wire ----------------------------------------------------------------------------- */
+
+static const struct {
+	enum nfs_side side;
+	guint procedure;
+	guint skip; /* as many as are sure to come before */
+} calls[] = {
+	{NFS_IS_SOURCE, NFS3_GETATTR, 1},      {NFS_IS_SOURCE, NFS3_READ, 1},
+	{NFS_IS_DESTINATION, NFS3_LOOKUP, 1},  {NFS_IS_DESTINATION, NFS3_FSINFO, 1},
+	{NFS_IS_DESTINATION, NFS3_GETATTR, 1}, {NFS_IS_DESTINATION, NFS3_WRITE, 1},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, 0},  {NFS_IS_DESTINATION, NFS3_READ, 1},
+};
+
+static void plan_wire(enum nfs_wire_action action, guint procedure, gboolean replies, gsize at,
+		      guint skip)
+{
+	nfs.wire->action = action;
+	nfs.wire->procedure = procedure;
+	nfs.wire->replies = replies;
+	nfs.wire->at = at;
+	nfs.wire->skip = skip;
+	nfs.wire->times = 1;
+}
+
+START_TEST(an_answer_that_does_not_come_is_asked_for_again)
+{
+	begin(calls[_i].side);
+	nfs.config.stall_ms = QUICK_STALL_MS;
+	plan_wire(NFS_WIRE_STALL, calls[_i].procedure, TRUE, 0, calls[_i].skip);
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.wire->hits, 1);
+	end();
+}
+END_TEST
+
+START_TEST(an_answer_that_stops_in_its_middle_is_asked_for_again)
+{
+	begin(calls[_i].side);
+	nfs.config.stall_ms = QUICK_STALL_MS;
+	plan_wire(NFS_WIRE_STALL, calls[_i].procedure, TRUE, 40, 0);
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.wire->hits, 1);
+	end();
+}
+END_TEST
+
+START_TEST(a_connection_cut_at_any_call_is_survived)
+{
+	begin(calls[_i].side);
+	plan_wire(NFS_WIRE_CUT, calls[_i].procedure, FALSE, 20, calls[_i].skip);
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.wire->hits, 1);
+	end();
+}
+END_TEST
+
+/* What the server does for a while: not there at all, or deaf. */
+static gpointer heal_later(gpointer flag)
+{
+	g_usleep(400 * 1000);
+	*(volatile gboolean *)flag = FALSE;
+	return NULL;
+}
+
+START_TEST(a_server_that_refuses_at_first_is_waited_for)
+{
+	begin((enum nfs_side)_i);
+	nfs.wire->gone = TRUE;
+	GThread *healer = g_thread_new("healer", heal_later, &nfs.wire->gone);
+	nfs_copying_assert_copied(&nfs);
+	g_thread_join(healer);
+	end();
+}
+END_TEST
+
+START_TEST(a_server_that_is_deaf_at_first_is_waited_for)
+{
+	begin((enum nfs_side)_i);
+	nfs.config.stall_ms = QUICK_STALL_MS;
+	nfs.wire->deaf = TRUE;
+	GThread *healer = g_thread_new("healer", heal_later, &nfs.wire->deaf);
+	nfs_copying_assert_copied(&nfs);
+	g_thread_join(healer);
+	end();
+}
+END_TEST
+
+START_TEST(when_an_address_dies_the_next_one_is_used)
+{
+	char *addresses[] = {(char[]){"127.0.0.2"}, NULL};
+	const guint procedure = _i == NFS_IS_SOURCE ? NFS3_READ : NFS3_WRITE;
+
+	begin((enum nfs_side)_i);
+	struct nfs_wire *second = nfs_wire_start("127.0.0.2", nfs.wire->port, nfs.script->port);
+	second->procedure = procedure;
+	nfs.config.addresses = addresses;
+	plan_wire(NFS_WIRE_GONE, procedure, FALSE, 0, WRITES / 2);
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.wire->hits, 1);
+	ck_assert_uint_gt(second->message_bytes, 0);
+	end();
+}
+END_TEST
+
+/* ---- a server that restarts ------------------------------------------------------------------ */
+
+/* At every WRITE; odd ones lose the connections too, as a real restart does. */
+START_TEST(what_a_restart_forgets_is_written_again)
+{
+	begin(NFS_IS_DESTINATION);
+	nfs.script->restart_forgets = TRUE;
+	nfs.script->restart_after = (guint)_i + 1;
+	nfs.script->restart_disconnects = _i & 1;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.script->restarts, 1);
+	ck_assert_uint_gt(nfs.script->writes, WRITES);
+	ck_assert_uint_gt(nfs.copying.totals.bytes_resent, 0);
+	end();
+}
+END_TEST
+
+START_TEST(a_verifier_that_changes_without_a_restart_is_believed)
+{
+	begin(NFS_IS_DESTINATION);
+	nfs.script->restart_after = WRITES / 2;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_gt(nfs.script->writes, WRITES);
+	end();
+}
+END_TEST
+
+START_TEST(restarts_now_and_then_are_survived)
+{
+	begin(NFS_IS_DESTINATION);
+	nfs.copying.spec.workers = 1;
+	nfs.script->restart_forgets = TRUE;
+	nfs.script->restart_after = 7;
+	nfs.script->restart_every = WRITES + 7;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_ge(nfs.script->restarts, 1);
+	end();
+}
+END_TEST
+
+START_TEST(data_answered_as_stable_needs_no_commit)
+{
+	begin(NFS_IS_DESTINATION);
+	nfs.script->committed = FILE_SYNC;
+	nfs.script->restart_forgets = TRUE;
+	nfs.script->restart_after = WRITES / 2;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.script->commits, 0);
+	ck_assert_uint_eq(nfs.script->writes, WRITES);
+	end();
+}
+END_TEST
+
+START_TEST(data_answered_as_stable_without_its_size_is_committed)
+{
+	begin(NFS_IS_DESTINATION);
+	nfs.script->committed = DATA_SYNC;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_gt(nfs.script->commits, 0);
+	end();
+}
+END_TEST
+
+/* ---- answers ------------------------------------------------------------------------------------
+ */
+
+START_TEST(short_answers_are_survived)
+{
+	begin((enum nfs_side)_i);
+	nfs.script->most_bytes = 5003;
+	nfs_copying_assert_copied(&nfs);
+	end();
+}
+END_TEST
+
+START_TEST(a_server_that_asks_for_time_gets_it)
+{
+	begin((enum nfs_side)_i);
+	nfs.script->jukebox = 5;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.script->jukebox, 0);
+	end();
+}
+END_TEST
+
+static const struct {
+	guint procedure, status;
+	const char *words;
+} errors[] = {
+	{NFS3_WRITE, NFS3ERR_NOSPC, "No space left on device"},
+	{NFS3_WRITE, NFS3ERR_DQUOT, "Disk quota exceeded"},
+	{NFS3_WRITE, NFS3ERR_IO, "Input/output error"},
+	{NFS3_WRITE, NFS3ERR_STALE, "Stale file handle"},
+	{NFS3_WRITE, NFS3ERR_ROFS, "Read-only file system"},
+	{NFS3_WRITE, NFS3ERR_ACCES, "Permission denied"},
+	{NFS3_COMMIT, NFS3ERR_NOSPC, "No space left on device"},
+	{NFS3_COMMIT, NFS3ERR_IO, "Input/output error"},
+	{NFS3_COMMIT, NFS3ERR_STALE, "Stale file handle"},
+	{NFS3_READ, NFS3ERR_IO, "Input/output error"},
+	{NFS3_READ, NFS3ERR_STALE, "Stale file handle"},
+	{NFS3_READ, NFS3ERR_ACCES, "Permission denied"},
+};
+
+static void plan_error(guint i, guint skip, guint times)
+{
+	nfs.script->fail_procedure = errors[i].procedure;
+	nfs.script->fail_status = errors[i].status;
+	nfs.script->fail_skip = skip;
+	nfs.script->fail_times = times;
+}
+
+/* It ends the copy at once, in the server's words; what was proven before stays so. */
+START_TEST(an_error_of_the_server_is_told_and_the_next_run_goes_on)
+{
+	begin(NFS_IS_DESTINATION);
+	plan_error((guint)_i, errors[_i].procedure == NFS3_COMMIT ? 0 : 20, 1);
+	nfs_copying_assert_fails(&nfs, BLOCKMIG_ERROR_PERMANENT, errors[_i].words);
+	if (errors[_i].procedure != NFS3_COMMIT)
+		ck_assert_ptr_nonnull(strstr(nfs.copying.error->message, " bytes at "));
+	nfs_copying_assert_copied(&nfs);
+	end();
+}
+END_TEST
+
+START_TEST(an_error_that_stays_ends_every_run_in_the_servers_words)
+{
+	begin(NFS_IS_DESTINATION);
+	plan_error((guint)_i, 0, NFS_SCRIPT_ALWAYS);
+	for (guint run = 0; run < 2; run++)
+		nfs_copying_assert_fails(&nfs, BLOCKMIG_ERROR_PERMANENT, errors[_i].words);
+	end();
+}
+END_TEST
+
+/* ---- data that is not what it was
+ * ------------------------------------------------------------------ */
+
+START_TEST(a_bit_flipped_on_the_way_to_the_disk_is_written_again)
+{
+	begin(NFS_IS_DESTINATION);
+	nfs.script->flip_writes = 1;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.copying.totals.mismatches, 1);
+	end();
+}
+END_TEST
+
+START_TEST(a_bit_flipped_in_the_read_back_is_written_again)
+{
+	begin(NFS_IS_DESTINATION);
+	nfs.script->flip_reads = 1;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.copying.totals.mismatches, 1);
+	end();
+}
+END_TEST
+
+START_TEST(a_write_acknowledged_and_not_stored_is_written_again)
+{
+	begin(NFS_IS_DESTINATION);
+	nfs.script->ignore_writes = 3;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_ge(nfs.copying.totals.mismatches, 1);
+	end();
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *suite = suite_create("copy over nfs, faults");
+	TCase *wire = tcase_create("wire");
+	TCase *server = tcase_create("server");
+
+	tcase_add_unchecked_fixture(wire, temp_make, temp_remove);
+	tcase_set_timeout(wire, 60);
+	tcase_add_loop_test(wire, an_answer_that_does_not_come_is_asked_for_again, 0,
+			    G_N_ELEMENTS(calls));
+	tcase_add_loop_test(wire, an_answer_that_stops_in_its_middle_is_asked_for_again, 0,
+			    G_N_ELEMENTS(calls));
+	tcase_add_loop_test(wire, a_connection_cut_at_any_call_is_survived, 0, G_N_ELEMENTS(calls));
+	tcase_add_loop_test(wire, a_server_that_refuses_at_first_is_waited_for, 0, 2);
+	tcase_add_loop_test(wire, a_server_that_is_deaf_at_first_is_waited_for, 0, 2);
+	tcase_add_loop_test(wire, when_an_address_dies_the_next_one_is_used, 0, 2);
+	suite_add_tcase(suite, wire);
+
+	tcase_add_unchecked_fixture(server, temp_make, temp_remove);
+	tcase_set_timeout(server, 60);
+	tcase_add_loop_test(server, what_a_restart_forgets_is_written_again, 0, WRITES);
+	tcase_add_test(server, a_verifier_that_changes_without_a_restart_is_believed);
+	tcase_add_test(server, restarts_now_and_then_are_survived);
+	tcase_add_test(server, data_answered_as_stable_needs_no_commit);
+	tcase_add_test(server, data_answered_as_stable_without_its_size_is_committed);
+	tcase_add_loop_test(server, short_answers_are_survived, 0, 2);
+	tcase_add_loop_test(server, a_server_that_asks_for_time_gets_it, 0, 2);
+	tcase_add_loop_test(server, an_error_of_the_server_is_told_and_the_next_run_goes_on, 0,
+			    G_N_ELEMENTS(errors));
+	tcase_add_loop_test(server, an_error_that_stays_ends_every_run_in_the_servers_words, 0,
+			    G_N_ELEMENTS(errors));
+	tcase_add_test(server, a_bit_flipped_on_the_way_to_the_disk_is_written_again);
+	tcase_add_test(server, a_bit_flipped_in_the_read_back_is_written_again);
+	tcase_add_test(server, a_write_acknowledged_and_not_stored_is_written_again);
+	suite_add_tcase(suite, server);
+	return suite;
+}
+
+int main(void)
+{
+	return images_run(suite());
+}
