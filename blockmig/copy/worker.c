@@ -152,6 +152,16 @@ static gboolean share_commit(struct worker *worker, GError **error)
 
 /* ---- the share ------------------------------------------------------------------------- */
 
+/*
+ * After a failure one unit is enough for a flush: a link that never lives for a whole
+ * share still gets on.
+ */
+static gboolean is_enough(const struct worker *worker)
+{
+	return worker->written == worker->share->len ||
+	       (worker->backoff.until && worker->sender.unflushed);
+}
+
 /* Until the share is written, a second has passed, or the copy is to end. */
 static gboolean share_send(struct worker *worker, GError **error)
 {
@@ -159,7 +169,7 @@ static gboolean share_send(struct worker *worker, GError **error)
 
 	if (!sender_open(&worker->sender, error))
 		return FALSE;
-	while (worker->written < worker->share->len && g_get_monotonic_time() < until_us &&
+	while (!is_enough(worker) && g_get_monotonic_time() < until_us &&
 	       engine_ending(worker->engine) == GO_ON) {
 		if (!sender_send(&worker->sender, claim_get(worker, worker->written), error))
 			return FALSE;
