@@ -18,7 +18,7 @@
  * by reading, are left out where the destination is fresh (known to be all zeros) and
  * zeroed otherwise; inside a unit, runs of zeros of 64 KiB and more are left out at a
  * fresh destination.  The proof of zeros that were left out: the destination's own
- * trusted extents say so; or it was fresh and holds no more allocated bytes than were
+ * trusted extents say so; or it was fresh and has just as many bytes allocated as were
  * written (NFS); else they are read.
  */
 #ifndef COPY_ENGINE_H

@@ -124,7 +124,8 @@ static gboolean prove_data(struct prover *prover, guint64 index, GError **error)
 
 /*
  * A destination that was fresh and has not a block more than the data needs holds
- * nothing where zeros were left out.
+ * nothing where zeros were left out.  One that has less compresses, or does not tell:
+ * its figure proves nothing.
  */
 static gboolean is_proven_by_allocation(struct prover *prover, gboolean *proven, GError **error)
 {
@@ -137,7 +138,8 @@ static gboolean is_proven_by_allocation(struct prover *prover, gboolean *proven,
 	if (!handle_describe(prover->destination.handle, &info, error))
 		return FALSE;
 	g_mutex_lock(&engine->mutex);
-	*proven = info.allocated_bytes <= engine->allocated_bytes;
+	*proven = info.allocated_bytes >= engine->totals.bytes_data &&
+		  info.allocated_bytes <= engine->allocated_bytes;
 	g_mutex_unlock(&engine->mutex);
 	return TRUE;
 }
