@@ -26,6 +26,43 @@ static void set_gai_error(GError **error, const char *host, int status)
 		    host, gai_strerror(status));
 }
 
+/* ---- failures ----------------------------------------------------------------- */
+
+static GMutex failures_lock;
+static GHashTable *failures; /* "host port" to the number of its latest failure */
+static guint failures_count;
+
+void address_blame(const char *host, int port)
+{
+	g_mutex_lock(&failures_lock);
+	if (!failures)
+		failures = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	g_hash_table_replace(failures, g_strdup_printf("%s %d", host, port),
+			     GUINT_TO_POINTER(++failures_count));
+	g_mutex_unlock(&failures_lock);
+}
+
+static guint latest_failure(const char *host, int port)
+{
+	g_autofree char *key = g_strdup_printf("%s %d", host, port);
+	guint failed = 0;
+
+	g_mutex_lock(&failures_lock);
+	if (failures)
+		failed = GPOINTER_TO_UINT(g_hash_table_lookup(failures, key));
+	g_mutex_unlock(&failures_lock);
+	return failed;
+}
+
+static gint compare_failures(gconstpointer a, gconstpointer b)
+{
+	const struct address *const *first = a, *const *second = b;
+
+	return ((*first)->failed > (*second)->failed) - ((*first)->failed < (*second)->failed);
+}
+
+/* ---- names to numbers --------------------------------------------------------- */
+
 static gboolean add_resolved(GPtrArray *candidates, const char *host, int port, GError **error)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
@@ -46,6 +83,7 @@ static gboolean add_resolved(GPtrArray *candidates, const char *host, int port, 
 		address = g_new0(struct address, 1);
 		address->host = g_strdup(numeric);
 		address->port = port;
+		address->failed = latest_failure(numeric, port);
 		g_ptr_array_add(candidates, address);
 	}
 	freeaddrinfo(list);
@@ -94,8 +132,11 @@ GPtrArray *address_candidates(const struct url *url, const struct transport_conf
 		return NULL;
 	}
 	g_clear_error(&first);
+	g_ptr_array_sort(candidates, compare_failures); /* a stable sort */
 	return g_steal_pointer(&candidates);
 }
+
+/* ---- sockets ------------------------------------------------------------------ */
 
 const char *address_socket_error(int fd)
 {

@@ -1,6 +1,8 @@
 /*
  * The addresses at which a server may answer, in the order in which they are tried:
- * the URL's own host, then the datastore's alternates; names resolved to numbers.
+ * the URL's own host, then the datastore's alternates; names resolved to numbers.  One
+ * that has failed moves behind those that have not, or not as lately: a path that lets
+ * a login pass and no data must not be all that is ever tried.
  */
 #ifndef TRANSPORTS_ADDRESS_H
 #define TRANSPORTS_ADDRESS_H
@@ -10,6 +12,7 @@
 struct address {
 	char *host; /* numeric, IPv6 without brackets */
 	int port;
+	guint failed; /* the higher the later; 0: not yet */
 };
 
 /*
@@ -18,6 +21,9 @@ struct address {
  */
 GPtrArray *address_candidates(const struct url *url, const struct transport_config *config,
 			      int default_port, GError **error);
+
+/* A connection to it failed, or was lost.  As long as this process lives. */
+void address_blame(const char *host, int port);
 
 /*
  * Small requests leave at once, a dead peer is noticed, and closing drops what was

@@ -283,19 +283,37 @@ static gboolean await_ready(struct iscsi_session *session, GError **error)
 	}
 }
 
+/* A session is of no use where the LUN is not ready, as in an array's standby path. */
+static gboolean start_at(struct iscsi_session *session, const struct address *address,
+			 const struct url *url, const struct transport_config *config,
+			 gboolean must_be_ready, GError **error)
+{
+	char *portal = g_strdup_printf(strchr(address->host, ':') ? "[%s]:%d" : "%s:%d",
+				       address->host, address->port);
+
+	if (start(session, url, config, portal, error) &&
+	    (!must_be_ready || await_ready(session, error))) {
+		session->host = g_strdup(address->host);
+		session->port = address->port;
+		return TRUE;
+	}
+	iscsi_session_lose(session, "not used", NULL);
+	address_blame(address->host, address->port);
+	return FALSE;
+}
+
 static gboolean start_at_any(struct iscsi_session *session, const struct url *url,
-			     const struct transport_config *config, GError **error)
+			     const struct transport_config *config, gboolean must_be_ready,
+			     GError **error)
 {
 	g_autoptr(GPtrArray) candidates = address_candidates(url, config, URL_ISCSI_PORT, error);
 	GError *first = NULL;
 
 	for (guint i = 0; candidates && i < candidates->len; i++) {
 		const struct address *address = g_ptr_array_index(candidates, i);
-		char *portal = g_strdup_printf(strchr(address->host, ':') ? "[%s]:%d" : "%s:%d",
-					       address->host, address->port);
 		GError *failure = NULL;
 
-		if (start(session, url, config, portal, &failure)) {
+		if (start_at(session, address, url, config, must_be_ready, &failure)) {
 			g_clear_error(&first);
 			return TRUE;
 		}
@@ -332,8 +350,7 @@ struct iscsi_session *iscsi_session_open(const struct url *url, int lun,
 			    "%s: more than %d sessions at once", session->name, ISIDS);
 		return NULL;
 	}
-	if (!start_at_any(session, url, config, error) ||
-	    (lun >= 0 && !await_ready(session, error)))
+	if (!start_at_any(session, url, config, lun >= 0, error))
 		return NULL;
 	return g_steal_pointer(&session);
 }
@@ -346,6 +363,7 @@ void iscsi_session_close(struct iscsi_session *session)
 	g_ptr_array_unref(session->retired);
 	g_free(session->name);
 	g_free(session->peer);
+	g_free(session->host);
 	g_free(session->doing);
 	g_free(session);
 }

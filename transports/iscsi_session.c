@@ -29,6 +29,8 @@ void iscsi_session_lose(struct iscsi_session *session, const char *why, GError *
 	if (session->iscsi)
 		iscsi_destroy_context(session->iscsi);
 	session->iscsi = NULL;
+	if (session->host)
+		address_blame(session->host, session->port);
 	g_ptr_array_set_size(session->retired, 0);
 }
 
@@ -312,6 +314,12 @@ static const char *consequence(const struct scsi_sense *sense)
 	return "";
 }
 
+/* libiscsi does not have a text for every code. */
+static const char *known(const char *words)
+{
+	return words ? words : "unknown";
+}
+
 static void sense_error(const struct iscsi_command *command, const char *name, const char *what,
 			GError **error)
 {
@@ -319,9 +327,9 @@ static void sense_error(const struct iscsi_command *command, const char *name, c
 
 	g_set_error(error, BLOCKMIG_ERROR, (gint)code_of_sense(sense),
 		    "%s: %s: %s, %s (sense key %d, ASC/ASCQ %02x/%02x)%s", name, what,
-		    scsi_sense_key_str((int)sense->key), scsi_sense_ascq_str(sense->ascq),
-		    (int)sense->key, (guint)sense->ascq >> 8, (guint)sense->ascq & 0xff,
-		    consequence(sense));
+		    known(scsi_sense_key_str((int)sense->key)),
+		    known(scsi_sense_ascq_str(sense->ascq)), (int)sense->key,
+		    (guint)sense->ascq >> 8, (guint)sense->ascq & 0xff, consequence(sense));
 }
 
 void iscsi_command_error(const struct iscsi_command *command, const char *name, const char *what,

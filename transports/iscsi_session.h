@@ -24,7 +24,9 @@ struct iscsi_session {
 	struct iscsi_context *iscsi; /* NULL once lost */
 	char *name;		     /* what is reached over it, for errors */
 	char *peer;		     /* the portal */
-	char *doing;		     /* "read of 4096 bytes at 0", for errors */
+	char *host;		     /* once it is in use: the address, before any redirection */
+	int port;
+	char *doing; /* "read of 4096 bytes at 0", for errors */
 	int lun;
 	guint isid;	    /* see iscsi_login.c */
 	GPtrArray *retired; /* tasks that failed: data of theirs may still be queued */

@@ -18,6 +18,7 @@ enum {
 	LUN_RETRY_MS = 1500,
 
 	/* Operations of SBC, and status codes of SAM */
+	LUN_TEST_READY = 0x00,
 	LUN_READ = 0x88,
 	LUN_WRITE = 0x8a,
 	LUN_SYNCHRONIZE = 0x91,

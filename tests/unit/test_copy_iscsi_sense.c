@@ -100,6 +100,7 @@ static const struct answer passing[] = {
 	{LUN_CHECK_CONDITION, ABORTED_COMMAND, 0x4700, FALSE, "47/00"},
 	{LUN_CHECK_CONDITION, NOT_READY, 0x0401, FALSE, "04/01"}, /* becoming ready */
 	{LUN_CHECK_CONDITION, MEDIUM_ERROR, 0x0c00, TRUE, "a write before it failed"},
+	{LUN_CHECK_CONDITION, NOT_READY, 0x04ee, FALSE, ", unknown (sense key 2"},
 	{TASK_ABORTED, 0, 0, FALSE, "TASK ABORTED"},
 };
 
