@@ -88,11 +88,7 @@ static gboolean back_off(struct move *move, GError **error)
  */
 static gboolean go_back(struct move *move, gboolean answers, GError *reason, GError **error)
 {
-	const struct job *job = move->job;
-	/* What the wrong overlay holds beyond the source's would show through a graft. */
-	gboolean graft = answers && image_tool_overlay_hides(job_active_overlay(job)->path,
-							     job->destination_overlay, NULL);
-	gboolean good = graft ? putback_graft(move, error) : putback_restore(move, error);
+	gboolean good = putback_leave(move, answers, error);
 
 	if (!good) {
 		g_prefix_error(error, "%s; the guest stays suspended: ", reason->message);
@@ -374,7 +370,7 @@ gboolean cutover_run(struct move *move, GError **error)
 
 	if (job->cut_over)
 		return (!job->suspended || cutover_resume(move, error)) && move_save(move, error);
-	if (job->grafted && !putback_bring_home(move, error))
+	if (!putback_wake(move, error) || !putback_bring_home(move, error))
 		return FALSE;
 	for (guint tries = 1;; tries++) {
 		g_autoptr(GError) failure = NULL;
@@ -399,7 +395,7 @@ static gboolean leave_destination(struct move *move, const struct world *world, 
 	if (world->state.run == RUN_OFF && !job->finished_cold)
 		return compare_off(move, error) && define_back(move, error);
 	if (world->state.run == RUN_PAUSED && job->suspended)
-		return putback_graft(move, error);
+		return putback_leave(move, TRUE, error);
 	if (!accept_destination(move, FALSE, error))
 		return FALSE;
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
@@ -413,11 +409,14 @@ static gboolean leave_destination(struct move *move, const struct world *world, 
 gboolean cutover_undo(struct move *move, GError **error)
 {
 	struct job *job = move->job;
+
+	if (!putback_wake(move, error))
+		return FALSE;
 	AUTO(world) world = world_look(move, error);
 
 	if (!world || (world_on_destination(world, job) && !leave_destination(move, world, error)))
 		return FALSE;
-	if (job->grafted && !putback_bring_home(move, error))
+	if (!putback_bring_home(move, error))
 		return FALSE;
 	if (job->suspended && !cutover_resume(move, error))
 		return FALSE;

@@ -61,6 +61,7 @@ static const struct field fields[] = {
 	FIELD(FIELD_INT, rounds),
 	FIELD(FIELD_INT, return_to),
 	FIELD(FIELD_BOOL, suspended),
+	FIELD(FIELD_BOOL, restoring),
 	FIELD(FIELD_BOOL, grafted),
 	FIELD(FIELD_BOOL, cut_over),
 	FIELD(FIELD_BOOL, finished_cold),

@@ -59,6 +59,7 @@ struct job {
 	guint rounds;
 	enum disk_state return_to; /* the state before the cutover's suspend */
 	gboolean suspended;	   /* set before the suspend, cleared after the resume */
+	gboolean restoring;	   /* put-back: the guest goes through a save and restore */
 	gboolean grafted;	   /* put-back: the source's overlay lies over the bad chain */
 	gboolean cut_over;	   /* the commit point is behind us */
 	gboolean finished_cold;	   /* the cutover was done with the guest off */

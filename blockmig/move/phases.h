@@ -63,9 +63,15 @@ gboolean cutover_undo(struct move *move, GError **error);
 gboolean cutover_resume(struct move *move, GError **error);
 
 /* putback.c: the guest is suspended on a destination that is wrong or gone. */
-gboolean putback_graft(struct move *move, GError **error);
+/*
+ * Back onto the source's data: where the destination @answers and the source's overlay
+ * hides all of the wrong one, by a graft (job->grafted), else by save and restore.
+ */
+gboolean putback_leave(struct move *move, gboolean answers, GError **error);
+/* Finishes a save and restore that we died in; nothing where there is none. */
+gboolean putback_wake(struct move *move, GError **error);
+/* From a graft to the source's own chain; nothing where there is no graft. */
 gboolean putback_bring_home(struct move *move, GError **error);
-gboolean putback_restore(struct move *move, GError **error);
 
 /* finish.c */
 gboolean persist_run(struct move *move, GError **error);

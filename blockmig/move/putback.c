@@ -9,15 +9,13 @@
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 
-#include <unistd.h>
-
 enum { PIVOT_MS = 30 * 1000, SAVE_MS = 5 * 60 * 1000 };
 
 /*
  * Graft: a snapshot onto the source's own overlay file lays it over the destination's
  * chain, where it hides every cluster of the wrong overlay; the layers below are proven.
  */
-gboolean putback_graft(struct move *move, GError **error)
+static gboolean graft(struct move *move, GError **error)
 {
 	struct job *job = move->job;
 	const struct overlay *active = job_active_overlay(job);
@@ -118,6 +116,13 @@ static gboolean define_home(struct move *move, GError **error)
 	return move_save(move, error);
 }
 
+/* The graft may be there though we died before we could say so. */
+static gboolean is_grafted(const struct world *world, const struct job *job)
+{
+	return world_on_path(world, job_active_overlay(job)->path) &&
+	       world_chain_position(world, &job->destination->source) > 0;
+}
+
 gboolean putback_bring_home(struct move *move, GError **error)
 {
 	struct job *job = move->job;
@@ -126,6 +131,8 @@ gboolean putback_bring_home(struct move *move, GError **error)
 
 	if (!world)
 		return FALSE;
+	if (!job->grafted && !is_grafted(world, job))
+		return TRUE;
 	if (world_on_path(world, home))
 		return arrive(move, home, world->state.run != RUN_RUNNING, error);
 	if (world->state.run == RUN_OFF)
@@ -152,29 +159,64 @@ static char *source_xml(struct move *move, GError **error)
 	return xml_with_disk(now, job->disk, chain, TRUE, error);
 }
 
-/* The guest's memory goes through a file, and wakes up on the source's chain. */
-gboolean putback_restore(struct move *move, GError **error)
+static char *save_path(const struct job *job)
+{
+	return g_strdup_printf("%s.save", job->destination_overlay);
+}
+
+static gboolean save_guest(struct move *move, const char *path, GError **error)
+{
+	struct job *job = move->job;
+	g_autofree char *xml = source_xml(move, error);
+
+	if (!xml)
+		return FALSE;
+	job->restoring = TRUE;
+	return move_save(move, error) &&
+	       session_save(move->context.session, job->domain_uuid, path, xml, SAVE_MS, error);
+}
+
+gboolean putback_wake(struct move *move, GError **error)
 {
 	struct job *job = move->job;
 	struct session *session = move->context.session;
-	g_autofree char *path = g_strdup_printf("%s.save", job->destination_overlay);
-	g_autofree char *xml = source_xml(move, error);
+	g_autofree char *path = save_path(job);
+	AUTO(world) world = job->restoring ? world_look(move, error) : NULL;
 
-	if (!xml || !session_save(session, job->domain_uuid, path, xml, SAVE_MS, error))
+	if (!job->restoring)
+		return TRUE;
+	if (!world)
 		return FALSE;
-	if (!session_restore(session, path, xml, SAVE_MS, error)) {
+	if (world->state.run == RUN_OFF && g_file_test(path, G_FILE_TEST_EXISTS) &&
+	    !session_restore(session, path, NULL, SAVE_MS, error)) {
 		g_prefix_error(error, "the guest's memory is saved in %s: ", path);
 		return FALSE;
 	}
-	unlink(path);
+	gboolean never_saved = world->state.run != RUN_OFF && world_on_destination(world, job);
+	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
 
 	/* The pivot had made the inactive XML name the destination. */
-	g_autofree char *now = session_xml(session, job->domain_uuid, TRUE, error);
-
-	if (!now)
+	if ((!never_saved && !freeze_define(move, chain, error)) || !overlay_remove(path, error))
 		return FALSE;
-	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
-	g_autofree char *wanted = xml_with_disk(now, job->disk, chain, TRUE, error);
+	job->restoring = FALSE;
+	return move_save(move, error);
+}
 
-	return wanted && session_define(session, wanted, error);
+/* The guest's memory goes through a file, and wakes up on the source's chain. */
+static gboolean restore(struct move *move, GError **error)
+{
+	g_autofree char *path = save_path(move->job);
+
+	return save_guest(move, path, error) && putback_wake(move, error);
+}
+
+gboolean putback_leave(struct move *move, gboolean answers, GError **error)
+{
+	const struct job *job = move->job;
+
+	/* What the wrong overlay holds beyond the source's would show through a graft. */
+	if (answers &&
+	    image_tool_overlay_hides(job_active_overlay(job)->path, job->destination_overlay, NULL))
+		return graft(move, error);
+	return restore(move, error);
 }
