@@ -61,7 +61,12 @@ struct image_info {
 	guint64 allocated_bytes;   /* G_MAXUINT64 where the peer does not say */
 	guint32 block_bytes;	   /* unit of reads and writes without copying: 1, 512, 4096 */
 	gboolean is_device;	   /* a block device or LUN: cannot be resized or removed */
-	gboolean extents_trusted;  /* a hole that it reports reads as zeros, always */
+	/*
+	 * A hole that it reports reads as zeros, always: nobody reads it, and neither a copy
+	 * nor a comparison would find a report that is late.  Whoever sets this has made the
+	 * report current (file.c syncs when it opens).
+	 */
+	gboolean extents_trusted;
 	gboolean zero_deallocates; /* handle_zero makes the range thin */
 	/*
 	 * The image itself, whatever name it was opened by: "file:DEV:INODE",

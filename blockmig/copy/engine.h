@@ -20,6 +20,10 @@
  * fresh destination.  The proof of zeros that were left out: the destination's own
  * trusted extents say so; or it was fresh and has just as many bytes allocated as were
  * written (NFS); else they are read.
+ *
+ * What the source's handle delivers is the content: the proof is that the destination
+ * holds just that.  A bit that flips on the way from the source is copied faithfully; only
+ * a comparison (compare.h) reads the source a second time.
  */
 #ifndef COPY_ENGINE_H
 #define COPY_ENGINE_H
