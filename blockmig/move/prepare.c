@@ -117,7 +117,9 @@ static gboolean read_as_qemu(struct move *move, char **dump, GError **error)
 	const char *plain[] = {"qemu-io", "-r", "-f", "raw", "-c", "read -v 0 512", name, NULL};
 	const char *other[] = {"setpriv", uid,	"--clear-groups", gid,	"qemu-io", "-r", "-f",
 			       "raw",	  "-c", "read -v 0 512",  name, NULL};
-	gboolean as_other = geteuid() == 0 && job->qemu_uid > 0;
+	/* libvirt gives a device to QEMU's user when QEMU is about to open it, not before. */
+	gboolean as_other = geteuid() == 0 && job->qemu_uid > 0 &&
+			    job->destination->source.type != SOURCE_BLOCK;
 
 	return tool_run(as_other ? other : plain, TOOL_DEADLINE_MS, dump, error);
 }

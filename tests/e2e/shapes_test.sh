@@ -51,6 +51,7 @@ test_keep_qcow2_with_rounds() {
 	lies_on one /srv/nfs/disk.qcow2
 	[ "$(field rounds)" -ge 1 ] || die "no round was needed: the test shows nothing"
 	qemu-img info -U /srv/nfs/disk.qcow2 | grep -q 'file format: qcow2' || die "not qcow2"
+	stalled_less_than one 8000
 	guest_wait_writing one 100
 	whole one
 	qemu-img check -q /srv/nfs/disk.qcow2 || die "qemu-img check finds errors"
@@ -60,6 +61,7 @@ test_raw_becomes_qcow2() {
 	writing_guest one "$(new_image local raw 128M)" --rate 0 --blocks 4000
 	migrate one nfs --format qcow2 --delete-source --max-downtime 160ms --bwlimit 40M
 	lies_on one /srv/nfs/disk.qcow2
+	stalled_less_than one 8000
 	guest_wait_writing one 100
 	whole one
 	qemu-img check -q /srv/nfs/disk.qcow2 || die "qemu-img check finds errors"
@@ -71,6 +73,7 @@ test_qcow2_becomes_raw() {
 	migrate one local --format raw --delete-source
 	lies_on one /srv/local/disk.raw
 	[ "$(stat -c %s /srv/local/disk.raw)" = $((96 << 20)) ] || die "the size changed"
+	stalled_less_than one 8000
 	whole one
 }
 
@@ -108,6 +111,22 @@ test_lun_twice_the_size_stays_the_guests_size() {
 	migrate one local --delete-source
 	[ "$(stat -c %s /srv/local/one-vda.raw)" = $((64 << 20)) ] || die "the image has another size"
 	lies_on one /srv/local/one-vda.raw
+	whole one
+}
+
+test_block_device_there_and_back() {
+	local device
+	truncate -s 96M /srv/scratch/device
+	device=$(losetup --find --show /srv/scratch/device)
+	# shellcheck disable=SC2064
+	trap "virsh -q destroy one 2>/dev/null || true; losetup -d $device" EXIT
+	writing_guest one "$(new_image local qcow2 64M)" --rate 300
+	migrate one "$device" --delete-source
+	lies_on one "$device"
+	[ "$(virsh domblkinfo one vda | awk '/Capacity/ { print $2 }')" = $((64 << 20)) ] || die "the guest's disk grew"
+	stalled_less_than one 8000
+	migrate one nfs --format qcow2 --delete-source
+	lies_on one /srv/nfs/one-vda.qcow2
 	whole one
 }
 
