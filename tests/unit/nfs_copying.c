@@ -99,6 +99,14 @@ void nfs_copying_assert_fails(struct nfs_copying *nfs, enum blockmig_error code,
 	count_proven(nfs);
 }
 
+gboolean nfs_copying_run(struct nfs_copying *nfs)
+{
+	const gboolean copied = copying_run(&nfs->copying);
+
+	count_proven(nfs);
+	return copied;
+}
+
 void nfs_copying_start_over(struct nfs_copying *nfs)
 {
 	const gsize count = nfs->copying.spec.content_bytes;

@@ -31,6 +31,8 @@ void nfs_copying_begin(struct nfs_copying *nfs, enum nfs_side side, guint64 cont
  */
 void nfs_copying_assert_copied(struct nfs_copying *nfs);
 void nfs_copying_assert_fails(struct nfs_copying *nfs, enum blockmig_error code, const char *words);
+/* Runs it, and looks at no more than that what is proven is equal. */
+gboolean nfs_copying_run(struct nfs_copying *nfs);
 /* For copies that are repeated: forgets what the destination and the ledger have. */
 void nfs_copying_start_over(struct nfs_copying *nfs);
 void nfs_copying_end(struct nfs_copying *nfs);
