@@ -248,6 +248,19 @@ static gboolean parse_remote(struct url *url, const char *text, GError **error)
 	return TRUE;
 }
 
+/* Neither libvirt's XML nor QEMU's and the ledger's JSON have a way to write other bytes. */
+static gboolean require_utf8(const struct url *url, const char *text, GError **error)
+{
+	const char *const parts[] = {url->path, url->target, url->socket};
+
+	for (guint i = 0; i < G_N_ELEMENTS(parts); i++)
+		if (parts[i] && !g_utf8_validate(parts[i], -1, NULL))
+			return refuse(text, error,
+				      "the name is not UTF-8, which libvirt and QEMU require; "
+				      "rename it");
+	return TRUE;
+}
+
 struct url *url_parse(const char *text, GError **error)
 {
 	AUTO(url) url = g_new0(struct url, 1);
@@ -259,6 +272,7 @@ struct url *url_parse(const char *text, GError **error)
 		good = parse_path(url, text, text, error);
 	else
 		good = parse_remote(url, text, error);
+	good = good && require_utf8(url, text, error);
 	return good ? g_steal_pointer(&url) : NULL;
 }
 
