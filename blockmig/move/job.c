@@ -233,6 +233,15 @@ static gboolean overlay_from_json(struct job *job, const json_t *item, GError **
 	return TRUE;
 }
 
+static gboolean require_both_ends(const struct job *job, GError **error)
+{
+	if (job->source && job->source_url && job->destination && job->destination_url)
+		return TRUE;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+		    "the ledger's document of the job does not tell its source or its destination");
+	return FALSE;
+}
+
 struct job *job_from_json(const char *text, GError **error)
 {
 	json_error_t problem;
@@ -250,6 +259,7 @@ struct job *job_from_json(const char *text, GError **error)
 				       error);
 	json_array_foreach (json_object_get(root, "overlays"), i, item)
 		good = good && overlay_from_json(job, item, error);
+	good = good && require_both_ends(job, error);
 	json_decref(root);
 	if (!good)
 		g_clear_pointer(&job, job_free);
