@@ -102,6 +102,18 @@ START_TEST(an_overlay_without_a_path_is_refused)
 }
 END_TEST
 
+START_TEST(a_job_without_both_ends_is_refused)
+{
+	g_autoptr(GError) error = NULL;
+
+	ck_assert_ptr_null(job_from_json("{\"source_url\":\"/a\",\"destination_url\":\"/b\","
+					 "\"source\":{\"source\":\"{\\\"type\\\":\\\"file\\\"}\"},"
+					 "\"destination\":null}",
+					 &error));
+	assert_refused(error, BLOCKMIG_ERROR_PERMANENT, "source or its destination");
+}
+END_TEST
+
 /* ---- the configuration -------------------------------------------------------------------------
  */
 
@@ -134,6 +146,19 @@ START_TEST(brackets_hold_an_address_with_colons)
 }
 END_TEST
 
+/* They would be lost in the job's document. */
+START_TEST(names_that_are_not_utf8_are_refused)
+{
+	static const char *const texts[] = {"/images/\xff.img", "file:///images/%ff.img",
+					    "nfs://filer/vol/%e4.img", "iscsi://host/iqn.\xff/1",
+					    "nbd+unix:///?socket=/run/%ff"};
+	g_autoptr(GError) error = NULL;
+
+	ck_assert_ptr_null(url_parse(texts[_i], &error));
+	assert_refused(error, BLOCKMIG_ERROR_USAGE, "not UTF-8");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("malformed");
@@ -145,7 +170,9 @@ int main(void)
 	tcase_add_loop_test(tests, a_damaged_row_is_no_chunk, 0, (int)G_N_ELEMENTS(damaged_rows));
 	tcase_add_test(tests, a_sound_row_is_read);
 	tcase_add_test(tests, an_overlay_without_a_path_is_refused);
+	tcase_add_test(tests, a_job_without_both_ends_is_refused);
 	tcase_add_loop_test(tests, a_value_that_cannot_be_decoded_is_refused, 0, 4);
+	tcase_add_loop_test(tests, names_that_are_not_utf8_are_refused, 0, 5);
 	tcase_add_test(tests, brackets_hold_an_address_with_colons);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_NORMAL);
