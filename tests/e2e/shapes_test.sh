@@ -115,11 +115,15 @@ test_lun_twice_the_size_stays_the_guests_size() {
 }
 
 test_block_device_there_and_back() {
-	local device
+	local device owner
 	truncate -s 96M /srv/scratch/device
 	device=$(losetup --find --show /srv/scratch/device)
+	owner=$(stat -c %u:%g "$device")
 	# shellcheck disable=SC2064
-	trap "virsh -q destroy one 2>/dev/null || true; losetup -d $device" EXIT
+	trap "chown $owner $device" EXIT
+	# Held by us and given up: it is free with our end, however that comes about.
+	exec 9<"$device"
+	losetup -d "$device"
 	writing_guest one "$(new_image local qcow2 64M)" --rate 300
 	migrate one "$device" --delete-source
 	lies_on one "$device"
