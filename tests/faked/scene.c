@@ -189,7 +189,7 @@ gboolean scene_abort(struct scene *scene, GError **error)
 	return drive(good, summary, *error);
 }
 
-gboolean scene_move_apart(struct scene *scene)
+int scene_apart(struct scene *scene, gboolean (*drive_it)(struct scene *, GError **))
 {
 	pid_t child;
 	int status;
@@ -202,19 +202,13 @@ gboolean scene_move_apart(struct scene *scene)
 		g_autoptr(GError) error = NULL;
 
 		open_ledger(scene);
-		gboolean good = scene_move(scene, &error);
-
-		if (!good)
-			fprintf(stderr, "%s\n", error->message);
-		_exit(good ? 0 : 1);
+		drive_it(scene, &error);
+		_exit(error_exit_status(error));
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	open_ledger(scene);
 	fake_faults_clear();
-	if (WIFSIGNALED(status))
-		return FALSE;
-	ck_assert_int_eq(WEXITSTATUS(status), 0);
-	return TRUE;
+	return WIFSIGNALED(status) ? SCENE_KILLED : WEXITSTATUS(status);
 }
 
 enum job_result scene_result(const struct scene *scene)

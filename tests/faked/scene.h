@@ -38,8 +38,12 @@ gboolean scene_move(struct scene *scene, GError **error);
 gboolean scene_resume(struct scene *scene, GError **error);
 gboolean scene_abort(struct scene *scene, GError **error);
 
-/* In a process of its own; TRUE where it ended by itself, FALSE where it was killed. */
-gboolean scene_move_apart(struct scene *scene);
+/*
+ * One of these in a process of its own: its exit status, or SCENE_KILLED.  The faults are
+ * gone afterwards.
+ */
+enum { SCENE_KILLED = -1 };
+int scene_apart(struct scene *scene, gboolean (*drive)(struct scene *, GError **));
 
 /* As after a new start of the program. */
 void scene_new_process(struct scene *scene);

@@ -335,14 +335,19 @@ static gboolean restore(struct guest *guest, void *arguments, GError **error)
 	return TRUE;
 }
 
+/* @xml NULL: as it was saved. */
 gboolean session_restore(struct session *session, const char *path, const char *xml,
 			 guint milliseconds, GError **error)
 {
-	AUTO(domain) domain = domain_parse(xml, error);
-	struct save arguments = {path, xml};
+	g_autofree char *saved = NULL;
 
 	(void)session;
 	(void)milliseconds;
+	if (!g_file_get_contents(path, &saved, NULL, NULL))
+		return session_refuse(error, "no such file");
+	struct save arguments = {path, xml ? xml : saved};
+	AUTO(domain) domain = domain_parse(arguments.xml, error);
+
 	return domain && session_change(domain->uuid, "restore", NULL, restore, &arguments, error);
 }
 

@@ -75,6 +75,14 @@ static void write_little(void *value)
 		scene_write(&scene, 100, 2, (guint8)GPOINTER_TO_UINT(value));
 }
 
+/* The last cluster is one that the source does not hold: its file grows. */
+static void write_end(void *value)
+{
+	if (fake_domain_run(FAKE_UUID) == RUN_RUNNING)
+		scene_write(&scene, SCENE_BYTES / FAKE_CLUSTER - 1, 1,
+			    (guint8)GPOINTER_TO_UINT(value));
+}
+
 static void shut_off(void *data)
 {
 	(void)data;
@@ -118,7 +126,7 @@ static void at(const char *call, guint nth, enum fake_when when, void (*hook)(vo
 
 static void write_in_between(void)
 {
-	at("qemu-io", 1, FAKE_BEFORE, write_little, GUINT_TO_POINTER(0x11));
+	at("qemu-io", 1, FAKE_BEFORE, write_end, GUINT_TO_POINTER(0x11));
 	at("snapshot", 1, FAKE_AFTER, write_much, GUINT_TO_POINTER(0x22));
 	at("snapshot", 2, FAKE_AFTER, write_little, GUINT_TO_POINTER(0x33));
 	at("block-copy", 1, FAKE_AFTER, write_little, GUINT_TO_POINTER(0x44));
@@ -570,7 +578,7 @@ static void resume_after_death(const char *gets)
 {
 	g_autoptr(GPtrArray) jobs = NULL;
 
-	if (!scene_move_apart(&scene)) {
+	if (scene_apart(&scene, scene_move) == SCENE_KILLED) {
 		jobs = ledger_job_list(scene.ledger, TRUE, NULL);
 		if (jobs->len)
 			resume_done();
@@ -606,7 +614,7 @@ static void abort_after_death(const char *gets)
 {
 	g_autoptr(GError) error = NULL;
 
-	if (scene_move_apart(&scene)) {
+	if (scene_apart(&scene, scene_move) != SCENE_KILLED) {
 		scene_assert_moved(&scene, gets);
 	} else if (scene_abort(&scene, &error)) {
 		scene_assert_home(&scene);
@@ -645,7 +653,7 @@ START_TEST(a_guest_that_ran_on_the_destination_is_not_put_back)
 
 	open_running();
 	fake_fault(&(struct fake_fault){.call = "compare", .code = FAKE_KILL});
-	ck_assert(!scene_move_apart(&scene));
+	ck_assert_int_eq(scene_apart(&scene, scene_move), SCENE_KILLED);
 	fake_unpause(FAKE_UUID);
 	scene_write(&scene, 5, 2, 0x77);
 	ck_assert(!scene_abort(&scene, &error));
@@ -656,42 +664,151 @@ START_TEST(a_guest_that_ran_on_the_destination_is_not_put_back)
 }
 END_TEST
 
+/* How many calls of the way there come before the wrong mirror is found out. */
+enum { CALLS_THERE = 11, CALLS_HOME_MOST = 16 };
+
 START_TEST(a_wrong_mirror_is_survived_wherever_we_die_on_the_way_home)
 {
 	g_autoptr(GError) error = NULL;
+	int status;
 
 	open_running();
 	at("snapshot", 1, FAKE_AFTER, write_little, GUINT_TO_POINTER(0x22));
 	fake_corrupt_mirror();
-	/* The first eleven calls are those of the way there. */
-	fake_fault(&(struct fake_fault){.nth = (guint)_i / 2 + 12,
+	fake_fault(&(struct fake_fault){.nth = (guint)_i / 2 + 1 + CALLS_THERE,
 					.when = _i % 2 ? FAKE_AFTER : FAKE_BEFORE,
 					.code = FAKE_KILL});
-	scene_write(&scene, 100, 2, 0x22);
-	g_autofree guint8 *unused = NULL;
-
-	ledger_close(scene.ledger);
-	pid_t child = fork();
-	int status;
-
-	if (child == 0) {
-		struct move_summary *summary = NULL;
-		g_autofree char *state = fake_path("state");
-
-		scene.context.ledger = ledger_open(state, NULL);
-		move_start(&scene.context, "web", "vda", scene.to, &summary, &error);
-		_exit(error_exit_status(error));
-	}
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	g_autofree char *state = fake_path("state");
-
-	scene.ledger = scene.context.ledger = ledger_open(state, NULL);
-	fake_faults_clear();
-	if (WIFSIGNALED(status))
+	status = scene_apart(&scene, scene_move);
+	if (status == SCENE_KILLED)
 		ck_assert_msg(scene_abort(&scene, &error), "%s", error ? error->message : "");
 	else
-		ck_assert_int_eq(WEXITSTATUS(status), 4);
+		ck_assert_int_eq(status, 4);
 	scene_assert_home(&scene);
+	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_RUNNING);
+	scene_close(&scene);
+}
+END_TEST
+
+/* ---- the way back, disturbed --------------------------------------------------------------------
+ */
+
+static void hold_late(int i, enum domain_run run)
+{
+	g_autoptr(GError) error = NULL;
+
+	open_shape(shape_of(i), run);
+	write_in_between();
+	at("define", 1, FAKE_AFTER, start_and_stop, NULL);
+	fake_fault(&(struct fake_fault){.call = run == RUN_OFF ? "define" : "pivot",
+					.nth = run == RUN_OFF ? 2 : 1,
+					.code = BLOCKMIG_ERROR_TRANSIENT});
+	ck_assert(!scene_move(&scene, &error));
+	ck_assert_int_eq(error_exit_status(error), 3);
+	scene_new_process(&scene);
+}
+
+enum { CALLS_BACK_MOST = 16 };
+
+static void disturb(int i, int code)
+{
+	fake_fault(&(struct fake_fault){
+		.nth = (guint)i / 2 + 1, .when = i % 2 ? FAKE_AFTER : FAKE_BEFORE, .code = code});
+}
+
+static void abort_done(void)
+{
+	g_autoptr(GError) error = NULL;
+
+	ck_assert_msg(scene_abort(&scene, &error), "%s", error ? error->message : "");
+}
+
+START_TEST(an_abort_that_fails_is_finished_by_another)
+{
+	g_autoptr(GError) error = NULL;
+	enum domain_run run = _i / 2 / CALLS_BACK_MOST ? RUN_OFF : RUN_RUNNING;
+
+	hold_late(_i, run);
+	disturb(_i % (2 * CALLS_BACK_MOST), BLOCKMIG_ERROR_UNKNOWN);
+	if (!scene_abort(&scene, &error)) {
+		ck_assert_msg(error_exit_status(error) == 3, "%s", error->message);
+		scene_new_process(&scene);
+		abort_done();
+	}
+	scene_assert_home(&scene);
+	ck_assert_int_eq(fake_domain_run(FAKE_UUID), run);
+	scene_close(&scene);
+}
+END_TEST
+
+START_TEST(an_abort_that_is_killed_is_finished_by_another)
+{
+	enum domain_run run = _i / 2 / CALLS_BACK_MOST ? RUN_OFF : RUN_RUNNING;
+
+	hold_late(_i, run);
+	disturb(_i % (2 * CALLS_BACK_MOST), FAKE_KILL);
+	if (scene_apart(&scene, scene_abort) == SCENE_KILLED)
+		abort_done();
+	scene_assert_home(&scene);
+	ck_assert_int_eq(fake_domain_run(FAKE_UUID), run);
+	scene_close(&scene);
+}
+END_TEST
+
+START_TEST(a_guest_may_be_shut_off_at_any_call_of_an_abort)
+{
+	g_autoptr(GError) error = NULL;
+
+	hold_late(_i, RUN_RUNNING);
+	at_call(_i, shut_off);
+	if (!scene_abort(&scene, &error)) {
+		scene_new_process(&scene);
+		abort_done();
+	}
+	scene_assert_home(&scene);
+	scene_close(&scene);
+}
+END_TEST
+
+START_TEST(a_guest_may_be_started_at_any_call_of_an_abort)
+{
+	g_autoptr(GError) error = NULL;
+
+	hold_late(_i, RUN_OFF);
+	at_call(_i, start);
+	if (!scene_abort(&scene, &error)) {
+		scene_new_process(&scene);
+		abort_done();
+	}
+	scene_assert_home(&scene);
+	scene_close(&scene);
+}
+END_TEST
+
+/* ---- the way forward, disturbed
+ * ------------------------------------------------------------------ */
+
+START_TEST(a_fault_behind_the_commit_point_is_finished_by_resume)
+{
+	static const char *const calls[] = {"resume", "block-commit", "pivot-commit", "metadata",
+					    "define"};
+	static const int codes[] = {BLOCKMIG_ERROR_TRANSIENT, BLOCKMIG_ERROR_UNKNOWN,
+				    BLOCKMIG_ERROR_PERMANENT};
+	g_autoptr(GError) error = NULL;
+	int which = _i / 2 % 5;
+
+	open_shape(&shapes[_i % 4], RUN_RUNNING);
+	write_in_between();
+	fake_fault(&(struct fake_fault){.call = calls[which],
+					.nth = which == 3 ? 2 : 1,
+					.when = _i % 2 ? FAKE_AFTER : FAKE_BEFORE,
+					.code = codes[_i / 10]});
+	if (!scene_move(&scene, &error)) {
+		ck_assert_msg(error_exit_status(error) == 3 || error_exit_status(error) == 5, "%s",
+			      error->message);
+		scene_new_process(&scene);
+		resume_done();
+	}
+	scene_assert_moved(&scene, shapes[_i % 4].gets);
 	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_RUNNING);
 	scene_close(&scene);
 }
@@ -719,6 +836,9 @@ int main(void)
 			    faults_count);
 	tcase_add_loop_test(faults, a_call_of_unknown_outcome_is_looked_into, 0, faults_count);
 	tcase_add_loop_test(faults, an_abort_of_a_held_job_puts_everything_back, 0, faults_count);
+	tcase_add_loop_test(faults, an_abort_that_fails_is_finished_by_another, 0,
+			    4 * CALLS_BACK_MOST);
+	tcase_add_loop_test(faults, a_fault_behind_the_commit_point_is_finished_by_resume, 0, 30);
 	tcase_add_loop_test(faults, an_abort_of_a_cold_job_puts_everything_back, 0, 4);
 	tcase_add_test(faults, a_stop_holds_the_job);
 	tcase_add_loop_test(faults, a_wrong_mirror_brings_the_guest_home, 0, 4);
@@ -735,6 +855,10 @@ int main(void)
 	tcase_add_loop_test(changes, a_guest_may_be_started_at_any_call, 0, calls_count);
 	tcase_add_loop_test(changes, a_guest_may_be_started_and_stopped_at_any_call, 0,
 			    calls_count);
+	tcase_add_loop_test(changes, a_guest_may_be_shut_off_at_any_call_of_an_abort, 0,
+			    2 * CALLS_BACK_MOST);
+	tcase_add_loop_test(changes, a_guest_may_be_started_at_any_call_of_an_abort, 0,
+			    2 * CALLS_BACK_MOST);
 	suite_add_tcase(suite, changes);
 
 	tcase_add_loop_test(deaths, a_live_move_that_is_killed_is_resumed, 0, calls_count);
@@ -742,7 +866,9 @@ int main(void)
 	tcase_add_loop_test(deaths, a_live_move_that_is_killed_is_aborted, 0, calls_count);
 	tcase_add_loop_test(deaths, a_cold_move_that_is_killed_is_aborted, 0, calls_count);
 	tcase_add_loop_test(deaths, a_wrong_mirror_is_survived_wherever_we_die_on_the_way_home, 0,
-			    30);
+			    2 * CALLS_HOME_MOST);
+	tcase_add_loop_test(deaths, an_abort_that_is_killed_is_finished_by_another, 0,
+			    4 * CALLS_BACK_MOST);
 	suite_add_tcase(suite, deaths);
 
 	SRunner *runner = srunner_create(suite);
