@@ -139,10 +139,14 @@ gboolean merge_run(struct move *move, GError **error)
 					? merge_offline(move, &failure)
 					: mirror_commit(move, &job->destination->source, &failure);
 
-		if (!good && tries == TRIES) {
-			g_propagate_error(error, g_steal_pointer(&failure));
-			return FALSE;
-		}
+		if (tries < TRIES)
+			continue;
+		if (good)
+			g_set_error(&failure, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
+				    "%s: the guest does not stay on %s", job->disk,
+				    job->destination_url);
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return FALSE;
 	}
 	g_autoptr(GPtrArray) chain = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
 
