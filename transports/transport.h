@@ -58,9 +58,9 @@ struct image_create {
 
 struct image_info {
 	guint64 size_bytes;
-	guint64 allocated_bytes;   /* G_MAXUINT64 where the peer does not say */
-	guint32 block_bytes;	   /* unit of reads and writes without copying: 1, 512, 4096 */
-	gboolean is_device;	   /* a block device or LUN: cannot be resized or removed */
+	guint64 allocated_bytes; /* G_MAXUINT64 where the peer does not say */
+	guint32 block_bytes;	 /* unit of reads and writes without copying: 1, 512, 4096 */
+	gboolean is_device;	 /* a block device or LUN: cannot be resized or removed */
 	/*
 	 * A hole that it reports reads as zeros, always: nobody reads it, and neither a copy
 	 * nor a comparison would find a report that is late.  Whoever sets this has made the
