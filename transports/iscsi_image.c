@@ -2,14 +2,17 @@
 
 #include "common/error.h"
 
+#include <string.h>
+
 /* A deeper queue was measured and gained nothing. */
-enum { DEPTH = 8, BUSY_FIRST_MS = 50, BUSY_MOST_MS = 2000 };
+enum { DEPTH = 8, BUSY_FIRST_MS = 50, BUSY_MOST_MS = 2000, MARK_EVERY_BYTES = 512 };
 
 struct piece {
 	struct iscsi_command command;
 	char *buffer;
 	guint64 offset;
 	guint32 bytes; /* 0: free */
+	guint64 mark;
 };
 
 struct transfer {
@@ -54,6 +57,26 @@ static void fill(struct transfer *transfer, struct piece *piece)
 	transfer->count -= bytes;
 }
 
+/*
+ * libiscsi counts neither the data of a READ nor its PDUs: an answer with a hole in it,
+ * or with no data at all, is good and leaves in the buffer what was there before.  A
+ * mark in every block shows what never arrived.
+ */
+static void mark_blocks(struct piece *piece)
+{
+	piece->mark = (guint64)g_random_int() << 32 | g_random_int();
+	for (guint32 at = 0; at < piece->bytes; at += MARK_EVERY_BYTES)
+		memcpy(piece->buffer + at, &piece->mark, sizeof(piece->mark));
+}
+
+static gboolean all_arrived(const struct piece *piece)
+{
+	for (guint32 at = 0; at < piece->bytes; at += MARK_EVERY_BYTES)
+		if (memcmp(piece->buffer + at, &piece->mark, sizeof(piece->mark)) == 0)
+			return FALSE;
+	return TRUE;
+}
+
 static gboolean submit_all(struct transfer *transfer, GError **error)
 {
 	for (guint i = 0; i < DEPTH; i++) {
@@ -65,6 +88,8 @@ static gboolean submit_all(struct transfer *transfer, GError **error)
 			fill(transfer, piece);
 		if (piece->bytes == 0)
 			continue;
+		if (!transfer->writing)
+			mark_blocks(piece);
 		piece->command = (struct iscsi_command){.task = build(transfer, piece),
 							.buffer = piece->buffer,
 							.bytes = piece->bytes};
@@ -101,8 +126,8 @@ static void fail_short(struct transfer *transfer, const struct piece *piece)
 		return;
 	g_autofree char *what = describe(transfer, piece->bytes, piece->offset);
 	g_set_error(&transfer->error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
-		    "%s: %s: the target transferred %" G_GSIZE_FORMAT " bytes and called it good",
-		    transfer->image->base.name, what, piece->command.transferred);
+		    "%s: %s: the target did not transfer all of it, and called it good",
+		    transfer->image->base.name, what);
 }
 
 static void settle(struct transfer *transfer, struct piece *piece)
@@ -110,7 +135,8 @@ static void settle(struct transfer *transfer, struct piece *piece)
 	transfer->in_flight--;
 	switch (iscsi_command_verdict(&piece->command)) {
 	case ISCSI_GOOD:
-		if (piece->command.transferred != piece->bytes)
+		if (piece->command.transferred != piece->bytes ||
+		    (!transfer->writing && !all_arrived(piece)))
 			fail_short(transfer, piece);
 		piece->bytes = 0;
 		transfer->busy_ms = 0;

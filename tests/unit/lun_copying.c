@@ -76,6 +76,14 @@ void lun_copying_again(struct lun_copying *mine, guint seed)
 	copying_prepare(mine);
 }
 
+void lun_copying_zero(struct lun_copying *mine, gsize offset, gsize count)
+{
+	g_autofree char *backing = iscsi_server_backing(mine->lun);
+
+	memset(mine->content + offset, 0, count);
+	overwrite(mine->from_lun ? backing : mine->file, mine->content, mine->content_bytes);
+}
+
 void lun_copying_end(struct lun_copying *mine)
 {
 	copying_end(&mine->copying);

@@ -22,6 +22,7 @@ enum {
 	LUN_READ = 0x88,
 	LUN_WRITE = 0x8a,
 	LUN_SYNCHRONIZE = 0x91,
+	LUN_WRITE_SAME = 0x93,
 	LUN_CHECK_CONDITION = 0x02,
 	LUN_BUSY = 0x08,
 	LUN_TASK_SET_FULL = 0x28,
@@ -42,6 +43,8 @@ struct lun_copying {
 void lun_copying_begin(struct lun_copying *mine, int lun, gsize content_bytes, gboolean from_lun);
 /* Another copy, with another ledger and content: @seed. */
 void lun_copying_again(struct lun_copying *mine, guint seed);
+/* Makes a part of the source zeros; of a file, or of a LUN that is not thin. */
+void lun_copying_zero(struct lun_copying *mine, gsize offset, gsize count);
 void lun_copying_end(struct lun_copying *mine);
 
 /* Whether the destination holds the content. */

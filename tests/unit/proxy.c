@@ -16,6 +16,8 @@ enum {
 	LUN_AT = 9, /* flat and peripheral addressing of small numbers */
 	TAG_AT = 16,
 	CDB_AT = 32,
+	RESIDUAL_AT = 44,
+	FINAL = 0x80,
 	DIGEST_BYTES = 4,
 	NO_SUCH_OPERATION = 0xff, /* what a refused command becomes for the target */
 	CHECK_CONDITION = 0x02,
@@ -210,6 +212,13 @@ static void refuse(struct link *link, GByteArray *pdu, const struct proxy_fault 
 	pdu->data[CDB_AT] = NO_SUCH_OPERATION;
 }
 
+/* The target sends zeros with its own answer. */
+static gboolean is_data_of_refused(struct link *link, const GByteArray *pdu)
+{
+	return opcode_of(pdu) == PROXY_DATA_IN &&
+	       g_hash_table_contains(link->refused, GUINT_TO_POINTER(tag_of(pdu)));
+}
+
 static void rewrite_answer(struct link *link, GByteArray *pdu)
 {
 	const gpointer tag = GUINT_TO_POINTER(tag_of(pdu));
@@ -219,7 +228,9 @@ static void rewrite_answer(struct link *link, GByteArray *pdu)
 	if (opcode_of(pdu) != PROXY_RESPONSE || !fault)
 		return;
 	g_byte_array_set_size(pdu, PROXY_HEADER_BYTES);
+	pdu->data[1] = FINAL;
 	pdu->data[3] = fault->status;
+	memset(pdu->data + RESIDUAL_AT, 0, 4);
 	length_set(pdu, 0);
 	if (fault->status == CHECK_CONDITION) {
 		sense[2] = fault->deferred ? 0x71 : 0x70;
@@ -283,6 +294,8 @@ static gboolean pass(struct link *link, int from, int to)
 	case PROXY_BLACKHOLE:
 		link->is_silent = TRUE;
 		return TRUE;
+	case PROXY_DROP:
+		return TRUE;
 	case PROXY_REFUSE:
 		refuse(link, pdu, &fault);
 		break;
@@ -293,6 +306,8 @@ static gboolean pass(struct link *link, int from, int to)
 		append(pdu, &fault);
 		break;
 	}
+	if (is_data_of_refused(link, pdu))
+		return TRUE;
 	rewrite_answer(link, pdu);
 	return transmit(to, pdu->data, pdu->len);
 }

@@ -17,6 +17,7 @@ enum {
 	CONTENT_BYTES = 3 * MiB,
 	RESERVATION_CONFLICT = 0x18,
 	TASK_ABORTED = 0x40,
+	BUFFER_OFFSET_AT = 42, /* in a Data-In, counted in 256 bytes */
 	NOT_READY = 2,
 	MEDIUM_ERROR = 3,
 	HARDWARE_ERROR = 4,
@@ -201,6 +202,55 @@ START_TEST(refused_read_stops_the_copy_and_it_can_be_resumed)
 }
 END_TEST
 
+/* ---- a target that says good ---------------------------------------------------------- */
+
+static const struct answer good = {0, 0, 0, FALSE, ""};
+
+START_TEST(write_that_was_never_done_is_found_and_sent_again)
+{
+	answer_with(&good, LUN_WRITE, 1);
+	lun_copying_assert_copied(&mine);
+	ck_assert_uint_ge(mine.copying.totals.mismatches, 1);
+	answer_with(&good, LUN_WRITE, PROXY_FOR_EVER);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_INTEGRITY, "sent 4 times");
+}
+END_TEST
+
+START_TEST(read_that_brings_no_data_is_read_again)
+{
+	answer_with(&good, LUN_READ, 1);
+	lun_copying_assert_copied(&mine);
+	ck_assert_uint_eq(mine.copying.totals.mismatches, 0);
+	answer_with(&good, LUN_READ, PROXY_FOR_EVER);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_TRANSIENT, "called it good");
+	assert_names_the_lun();
+}
+END_TEST
+
+START_TEST(read_with_a_hole_in_its_data_is_read_again)
+{
+	struct proxy_fault fault = {.act = PROXY_DROP,
+				    .pdu = PROXY_DATA_IN,
+				    .operation = LUN_READ,
+				    .skip = 4,
+				    .times = 1};
+
+	proxy_spoil(mine.proxy, &fault);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+	lun_copying_again(&mine, 70);
+	fault = (struct proxy_fault){.act = PROXY_FLIP,
+				     .pdu = PROXY_DATA_IN,
+				     .operation = LUN_READ,
+				     .skip = 4,
+				     .times = 1,
+				     .at = BUFFER_OFFSET_AT};
+	proxy_spoil(mine.proxy, &fault);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+}
+END_TEST
+
 /* ---- busy ------------------------------------------------------------------------------------ */
 
 static const struct answer busy[] = {
@@ -373,6 +423,9 @@ static void add_to(Suite *suite)
 	tcase_add_test(to, refused_write_stops_the_copy_and_it_can_be_resumed);
 	tcase_add_test(to, refused_flush_stops_the_copy_and_it_can_be_resumed);
 	tcase_add_test(to, refused_read_stops_the_copy_and_it_can_be_resumed);
+	tcase_add_test(to, write_that_was_never_done_is_found_and_sent_again);
+	tcase_add_test(to, read_that_brings_no_data_is_read_again);
+	tcase_add_test(to, read_with_a_hole_in_its_data_is_read_again);
 	tcase_add_test(to, busy_target_is_asked_again_over_the_same_connection);
 	tcase_add_test(to, busy_for_ever_ends);
 	tcase_add_test(to, target_restarted_before_the_flush_gets_all_again);
@@ -392,6 +445,8 @@ static void add_from(Suite *suite)
 	tcase_set_timeout(from, 120);
 	tcase_add_test(from, attention_at_a_read_has_it_read_again);
 	tcase_add_test(from, attention_at_every_read_ends_with_the_targets_words);
+	tcase_add_test(from, read_that_brings_no_data_is_read_again);
+	tcase_add_test(from, read_with_a_hole_in_its_data_is_read_again);
 	tcase_add_test(from, refused_read_stops_the_copy_and_it_can_be_resumed);
 	tcase_add_test(from, lun_swapped_under_a_reconnect_stops_the_copy);
 	tcase_add_test(from, lun_that_has_grown_under_a_reconnect_stops_the_copy);
