@@ -55,11 +55,16 @@ static gboolean connect_to(struct nfs_session *session, const struct url *url,
 	struct nfs_link_owner owner = {.uid = url->uid, .gid = url->gid};
 
 	g_clear_pointer(&session->below, g_free);
-	if (!nfs_mount_export(session, url, address, stall_ms, error))
+	if (nfs_mount_export(session, url, address, stall_ms, error))
+		session->link = nfs_link_open(session->name, "NFS", address->host, address->port,
+					      &owner, stall_ms, error);
+	if (!session->link) {
+		address_blame(address->host, address->port);
 		return FALSE;
-	session->link = nfs_link_open(session->name, "NFS", address->host, address->port, &owner,
-				      stall_ms, error);
-	return session->link != NULL;
+	}
+	session->host = g_strdup(address->host);
+	session->port = address->port;
+	return TRUE;
 }
 
 struct nfs_session *nfs_session_open(const struct url *url, const struct transport_config *config,
@@ -94,7 +99,10 @@ struct nfs_session *nfs_session_open(const struct url *url, const struct transpo
 
 void nfs_session_close(struct nfs_session *session)
 {
+	if (session->link && !session->link->rpc)
+		address_blame(session->host, session->port);
 	g_clear_pointer(&session->link, nfs_link_close);
+	g_free(session->host);
 	g_free(session->name);
 	g_free(session->below);
 	g_free(session);

@@ -16,6 +16,8 @@ struct nfs_object {
 
 struct nfs_session {
 	struct nfs_link *link;
+	char *host; /* the address in use, to be blamed where the link is lost */
+	int port;
 	char *name;  /* url_format() of what was asked for, for errors */
 	char *below; /* the path below the export; "" for the export itself */
 	struct nfs_object root;

@@ -130,6 +130,25 @@ START_TEST(when_an_address_dies_the_next_one_is_used)
 }
 END_TEST
 
+/* It lets everything pass but the data, as a path does whose packets may not be long. */
+START_TEST(an_address_that_passes_no_data_is_left_for_the_next_one)
+{
+	char *addresses[] = {(char[]){"127.0.0.2"}, NULL};
+	const guint procedure = _i == NFS_IS_SOURCE ? NFS3_READ : NFS3_WRITE;
+
+	begin((enum nfs_side)_i);
+	struct nfs_wire *second = nfs_wire_start("127.0.0.2", nfs.wire->port, nfs.script->port);
+	second->procedure = procedure;
+	nfs.config.addresses = addresses;
+	nfs.config.stall_ms = QUICK_STALL_MS;
+	plan_wire(NFS_WIRE_STALL, procedure, _i == NFS_IS_SOURCE, 0, 0);
+	nfs.wire->times = G_MAXUINT;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_le(nfs.wire->hits, 8);
+	end();
+}
+END_TEST
+
 /* ---- a server that restarts ------------------------------------------------------------------ */
 
 /* At every WRITE; odd ones lose the connections too, as a real restart does. */
@@ -313,6 +332,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(wire, a_server_that_refuses_at_first_is_waited_for, 0, 2);
 	tcase_add_loop_test(wire, a_server_that_is_deaf_at_first_is_waited_for, 0, 2);
 	tcase_add_loop_test(wire, when_an_address_dies_the_next_one_is_used, 0, 2);
+	tcase_add_loop_test(wire, an_address_that_passes_no_data_is_left_for_the_next_one, 0, 2);
 	suite_add_tcase(suite, wire);
 
 	tcase_add_unchecked_fixture(server, temp_make, temp_remove);
