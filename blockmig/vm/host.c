@@ -81,23 +81,31 @@ static int mount_port(const struct mount *mount)
 	return 0;
 }
 
-/* "host:/export" or "[::1]:/export". */
+/* What stands before the ":/" of "host:/export" or "[::1]:/export"; NULL: no host. */
+static char *mount_host(const char *device, const char *colon)
+{
+	gsize length = (gsize)(colon - device);
+
+	if (length > 2 && device[0] == '[' && colon[-1] == ']')
+		return g_strndup(device + 1, length - 2);
+	return length > 0 && device[0] != '[' ? g_strndup(device, length) : NULL;
+}
+
 static struct url *mount_url(const struct mount *mount, const char *path)
 {
 	const char *colon = strstr(mount->device, ":/");
+	char *host = colon ? mount_host(mount->device, colon) : NULL;
 	g_autofree char *root = NULL;
 	struct url *url;
 
-	if (!colon)
+	if (!host)
 		return NULL;
 	root = g_build_filename(colon + 1, mount->root, path_below(mount->point, path), NULL);
 	if (strlen(root) > 1 && g_str_has_suffix(root, "/"))
 		root[strlen(root) - 1] = '\0';
 	url = url_of_path(root);
 	url->scheme = URL_NFS;
-	url->host = mount->device[0] == '['
-			    ? g_strndup(mount->device + 1, (gsize)(colon - mount->device) - 2)
-			    : g_strndup(mount->device, (gsize)(colon - mount->device));
+	url->host = host;
 	url->port = mount_port(mount);
 	return url;
 }
