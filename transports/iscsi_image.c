@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* A deeper queue was measured and gained nothing. */
-enum { DEPTH = 8, BUSY_FIRST_MS = 50, BUSY_MOST_MS = 2000, MARK_EVERY_BYTES = 512 };
+enum { DEPTH = 8, BUSY_FIRST_MS = 50, BUSY_MOST_MS = 2000, MARK_EVERY_BYTES = 4096 };
 
 struct piece {
 	struct iscsi_command command;
@@ -59,20 +59,25 @@ static void fill(struct transfer *transfer, struct piece *piece)
 
 /*
  * libiscsi counts neither the data of a READ nor its PDUs: an answer with a hole in it,
- * or with no data at all, is good and leaves in the buffer what was there before.  A
- * mark in every block shows what never arrived.
+ * or with no data at all, is good and leaves in the buffer what was there before.  Marks
+ * show what never arrived: no PDU of ours is smaller than their distance, but the last.
  */
+static char *mark_at(const struct piece *piece, guint32 at)
+{
+	return piece->buffer + MIN(at, piece->bytes - (guint32)sizeof(piece->mark));
+}
+
 static void mark_blocks(struct piece *piece)
 {
 	piece->mark = (guint64)g_random_int() << 32 | g_random_int();
-	for (guint32 at = 0; at < piece->bytes; at += MARK_EVERY_BYTES)
-		memcpy(piece->buffer + at, &piece->mark, sizeof(piece->mark));
+	for (guint32 at = 0; at < piece->bytes + MARK_EVERY_BYTES; at += MARK_EVERY_BYTES)
+		memcpy(mark_at(piece, at), &piece->mark, sizeof(piece->mark));
 }
 
 static gboolean all_arrived(const struct piece *piece)
 {
-	for (guint32 at = 0; at < piece->bytes; at += MARK_EVERY_BYTES)
-		if (memcmp(piece->buffer + at, &piece->mark, sizeof(piece->mark)) == 0)
+	for (guint32 at = 0; at < piece->bytes + MARK_EVERY_BYTES; at += MARK_EVERY_BYTES)
+		if (memcmp(mark_at(piece, at), &piece->mark, sizeof(piece->mark)) == 0)
 			return FALSE;
 	return TRUE;
 }
