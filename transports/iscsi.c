@@ -52,8 +52,9 @@ static gboolean append_allocation(struct iscsi_image *image, guint64 count, guin
 				  struct extents *extents, gboolean *supported, GError **error)
 {
 	guint8 answer[STATUS_HEADER_BYTES + STATUS_DESCRIPTORS * STATUS_DESCRIPTOR_BYTES] = {0};
+	g_autofree char *what = g_strdup_printf("get LBA status at %" G_GUINT64_FORMAT, offset);
 	struct iscsi_command command = {
-		.what = "get LBA status",
+		.what = what,
 		.task = scsi_cdb_get_lba_status(offset / image->disk.block_bytes, sizeof(answer)),
 		.buffer = answer,
 		.bytes = sizeof(answer)};
@@ -169,9 +170,12 @@ static gboolean write_same(struct iscsi_image *image, guint64 count, guint64 off
 			   gboolean *unsupported, GError **error)
 {
 	g_autofree void *zeros = g_malloc0(image->disk.block_bytes);
+	g_autofree char *what = g_strdup_printf("write zeros (WRITE SAME) to %" G_GUINT64_FORMAT
+						" bytes at %" G_GUINT64_FORMAT,
+						count, offset);
 	guint32 block_bytes = image->disk.block_bytes;
 	struct iscsi_command command = {
-		.what = "write zeros (WRITE SAME)",
+		.what = what,
 		.task = scsi_cdb_writesame16(0, 0, image->disk.can_unmap_same, offset / block_bytes,
 					     0, (guint32)(count / block_bytes), block_bytes),
 		.buffer = zeros,

@@ -1,0 +1,148 @@
+/*
+ * Whole copies whose zeros go to a LUN with WRITE SAME, over a target that fails at it.
+ */
+#include "common/units.h"
+#include "tests/unit/images.h"
+#include "tests/unit/lun_copying.h"
+#include "tests/unit/servers.h"
+#include "tests/unit/temp.h"
+
+#include <string.h>
+
+enum {
+	LUN = 1,
+	LUN_THIN = 2,
+	CONTENT_BYTES = 4 * MiB,
+	GET_LBA_STATUS = 0x9e, /* and READ CAPACITY(16) */
+	MEDIUM_ERROR = 3,
+	ILLEGAL_REQUEST = 5,
+	UNIT_ATTENTION = 6,
+};
+
+static struct lun_copying mine;
+
+static void begin(void)
+{
+	iscsi_server_start();
+	iscsi_server_add_lun(LUN, 8 * MiB, 512, FALSE);
+	iscsi_server_add_lun(LUN_THIN, 8 * MiB, 512, TRUE);
+}
+
+/* Zeros of two whole chunks, and some inside another one. */
+static void begin_with_zeros(int lun)
+{
+	lun_copying_begin(&mine, lun, CONTENT_BYTES, FALSE);
+	lun_copying_zero(&mine, MiB, 2 * MiB);
+	lun_copying_zero(&mine, 3 * MiB + 128 * KiB, 256 * KiB);
+}
+
+static void spoil(enum proxy_act act, guint8 key, guint16 ascq, int times)
+{
+	const struct proxy_fault fault = {.act = act,
+					  .pdu = PROXY_COMMAND,
+					  .operation = LUN_WRITE_SAME,
+					  .times = times,
+					  .at = 17,
+					  .status = key ? LUN_CHECK_CONDITION : 0,
+					  .key = key,
+					  .ascq = ascq};
+
+	proxy_spoil(mine.proxy, &fault);
+}
+
+static void assert_copied_with(enum proxy_act act, guint8 key, guint16 ascq, int times)
+{
+	static const int luns[] = {LUN, LUN_THIN};
+
+	for (guint i = 0; i < G_N_ELEMENTS(luns); i++) {
+		begin_with_zeros(luns[i]);
+		spoil(act, key, ascq, times);
+		lun_copying_assert_copied(&mine);
+		ck_assert_int_ge(proxy_spoiled(mine.proxy), act != PROXY_NOTHING);
+		lun_copying_end(&mine);
+	}
+}
+
+START_TEST(zeros_reach_a_lun_that_held_something)
+{
+	assert_copied_with(PROXY_NOTHING, 0, 0, 0);
+}
+END_TEST
+
+START_TEST(target_without_write_same_gets_zeros_written)
+{
+	assert_copied_with(PROXY_REFUSE, ILLEGAL_REQUEST, 0x2000, PROXY_FOR_EVER);
+	assert_copied_with(PROXY_REFUSE, ILLEGAL_REQUEST, 0x2400, PROXY_FOR_EVER);
+}
+END_TEST
+
+START_TEST(zeros_are_sent_again_after_a_lost_connection)
+{
+	assert_copied_with(PROXY_CUT, 0, 0, 1);
+	assert_copied_with(PROXY_REFUSE, UNIT_ATTENTION, 0x2900, 1);
+}
+END_TEST
+
+START_TEST(zeros_that_were_never_written_are_found)
+{
+	assert_copied_with(PROXY_REFUSE, 0, 0, 1);
+	begin_with_zeros(LUN_THIN);
+	spoil(PROXY_REFUSE, 0, 0, PROXY_FOR_EVER);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_INTEGRITY, "sent 4 times");
+	lun_copying_end(&mine);
+}
+END_TEST
+
+START_TEST(refused_zeros_stop_the_copy_with_their_place)
+{
+	begin_with_zeros(LUN_THIN);
+	spoil(PROXY_REFUSE, MEDIUM_ERROR, 0x0c00, PROXY_FOR_EVER);
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_PERMANENT, "(WRITE SAME) to ");
+	ck_assert_ptr_nonnull(strstr(mine.copying.error->message, "0c/00"));
+	lun_copying_end(&mine);
+}
+END_TEST
+
+START_TEST(question_for_holes_is_asked_again_after_a_cut)
+{
+	const struct proxy_fault cut = {.act = PROXY_CUT,
+					.pdu = PROXY_DATA_IN,
+					.operation = GET_LBA_STATUS,
+					.times = 1,
+					.at = PROXY_HEADER_BYTES + 12};
+
+	for (int skip = 0; skip < 6; skip++) {
+		struct proxy_fault fault = cut;
+
+		fault.skip = skip;
+		begin_with_zeros(LUN_THIN);
+		proxy_spoil(mine.proxy, &fault);
+		lun_copying_assert_copied(&mine);
+		ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+		lun_copying_end(&mine);
+	}
+}
+END_TEST
+
+static int run_tests(void)
+{
+	Suite *suite = suite_create("copies of zeros over iSCSI");
+	TCase *tcase = tcase_create("zeros");
+
+	tcase_add_unchecked_fixture(tcase, temp_make, temp_remove);
+	tcase_add_checked_fixture(tcase, begin, iscsi_server_kill);
+	tcase_set_timeout(tcase, 60);
+	tcase_add_test(tcase, zeros_reach_a_lun_that_held_something);
+	tcase_add_test(tcase, target_without_write_same_gets_zeros_written);
+	tcase_add_test(tcase, zeros_are_sent_again_after_a_lost_connection);
+	tcase_add_test(tcase, zeros_that_were_never_written_are_found);
+	tcase_add_test(tcase, refused_zeros_stop_the_copy_with_their_place);
+	tcase_add_test(tcase, question_for_holes_is_asked_again_after_a_cut);
+	suite_add_tcase(suite, tcase);
+	return images_run(suite);
+}
+
+int main(void)
+{
+	return servers_run(run_tests);
+}
