@@ -239,7 +239,6 @@ gboolean session_block_job(struct session *session, const char *uuid, const char
 
 static void flip_byte(const char *path)
 {
-	AUTO(image) image = image_open(path, "qcow2");
 	guint8 *cluster = g_malloc0(FAKE_CLUSTER);
 
 	cluster[17] = 0x55;

@@ -202,7 +202,6 @@ static gboolean is_proven(const struct ledger_unit *unit, void *data)
 /* Before QEMU hears of the destination, every byte of it has been read back. */
 static void assert_proven(void *data)
 {
-	AUTO(job) job = scene_job(&scene);
 	AUTO(ledger_job) record = ledger_job_find(scene.ledger, FAKE_UUID, "vda", NULL);
 	gint64 pass = ledger_pass_find(scene.ledger, record->id, "base");
 	gboolean all = TRUE;
