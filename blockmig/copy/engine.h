@@ -77,14 +77,14 @@ struct copy_spec {
 	guint64 unit_bytes;		 /* chunk size, a power of two from 1 to 64 MiB */
 	const struct copy_range *ranges; /* the units; NULL: the whole content in chunks */
 	guint64 range_count;
-	gboolean fresh;	 /* the destination reads as zeros where we never wrote */
-	gboolean prove;	 /* read back; FALSE: --verify none */
+	gboolean fresh; /* the destination reads as zeros where we never wrote */
+	gboolean prove; /* read back; FALSE: --verify none */
 	/*
 	 * The source may have changed: hash it all, send what differs.  To be asked for
 	 * again until a run has succeeded: what was not hashed yet keeps its old row.
 	 */
 	gboolean rehash;
-	guint workers;	 /* 0: the default */
+	guint workers; /* 0: the default */
 	guint64 retry_for_ms;
 	struct throttle *throttle; /* NULL: none */
 	/* Called about five times a second by the thread that called copy_run; or NULL. */
