@@ -113,7 +113,7 @@ test_bad_words() {
 	expect 2 blockmig frobnicate
 	expect 1 blockmig migrate no-such-guest --to nfs
 	says 'no-such-guest'
-	expect 1 blockmig migrate one vdx --to nfs
+	expect 2 blockmig migrate one vdx --to nfs
 	says 'vdx'
 	expect 2 blockmig migrate one --to nfs -c qemu+ssh://elsewhere/system
 	expect 2 blockmig copy nfs://user:secret@host/x /srv/local/y

@@ -45,9 +45,18 @@ test_paused_stays_paused() {
 	whole one
 }
 
+# Dense enough for the guest to write on meanwhile, at a rate that the rounds keep up with.
+guest_with_data() { # FORMAT
+	head -c 64M /dev/urandom >/srv/scratch/data.raw
+	truncate -s 128M /srv/scratch/data.raw
+	qemu-img convert -O "$1" /srv/scratch/data.raw "/srv/local/disk.$1"
+	rm /srv/scratch/data.raw
+	writing_guest one "/srv/local/disk.$1" --rate 150 --blocks 8000
+}
+
 test_keep_qcow2_with_rounds() {
-	writing_guest one "$(new_image local qcow2 128M)" --rate 0
-	migrate one nfs --delete-source --max-downtime 160ms --bwlimit 40M
+	guest_with_data qcow2
+	migrate one nfs --delete-source --max-downtime 200ms --bwlimit 24M
 	lies_on one /srv/nfs/disk.qcow2
 	[ "$(field rounds)" -ge 1 ] || die "no round was needed: the test shows nothing"
 	qemu-img info -U /srv/nfs/disk.qcow2 | grep -q 'file format: qcow2' || die "not qcow2"
@@ -58,8 +67,9 @@ test_keep_qcow2_with_rounds() {
 }
 
 test_raw_becomes_qcow2() {
-	writing_guest one "$(new_image local raw 128M)" --rate 0 --blocks 4000
-	migrate one nfs --format qcow2 --delete-source --max-downtime 160ms --bwlimit 40M
+	guest_with_data raw
+	migrate one nfs --format qcow2 --delete-source --max-downtime 200ms --bwlimit 24M
+	[ "$(field rounds)" -ge 1 ] || die "no round was needed: the test shows nothing"
 	lies_on one /srv/nfs/disk.qcow2
 	stalled_less_than one 8000
 	guest_wait_writing one 100
