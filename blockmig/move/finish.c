@@ -156,33 +156,23 @@ gboolean merge_run(struct move *move, GError **error)
 
 /* ---- retire --------------------------------------------------------------------------------- */
 
-static gboolean refuse_in_use(const struct job *job, const char *user, GError **error)
+/* Who still needs the source, in words; NULL where nobody does. */
+static char *source_user(struct move *move, GError **error)
 {
-	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
-		    "%s is kept: %s uses it. The move itself is done", job->source_url, user);
-	return FALSE;
-}
-
-static gboolean may_delete(struct move *move, GError **error)
-{
-	struct job *job = move->job;
 	g_autoptr(GError) failure = NULL;
 	gboolean same = TRUE;
+	char *user;
 
 	if (!place_same_image(move->source, move->destination, &same, error))
-		return FALSE;
+		return NULL;
 	if (same)
-		return refuse_in_use(job, "the destination is the same image, which", error);
-
-	g_autofree char *user = usage_find(&move->context, move->source, NULL, NULL, &failure);
-
+		return g_strdup("the guest (it is the destination's image, too)");
+	user = usage_find(&move->context, move->source, NULL, NULL, &failure);
 	if (!user && !failure)
 		user = usage_beside(move->source, &failure);
-	if (failure) {
+	if (failure)
 		g_propagate_error(error, g_steal_pointer(&failure));
-		return FALSE;
-	}
-	return !user || refuse_in_use(job, user, error);
+	return user;
 }
 
 /* A LUN or device cannot be removed: it is emptied, so that it is free for another. */
@@ -199,9 +189,16 @@ static gboolean delete_source(struct move *move, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	enum source_type type = move->job->source->source.type;
+	g_autofree char *user = source_user(move, &failure);
 
-	if (!may_delete(move, error))
+	if (failure) {
+		g_propagate_error(error, g_steal_pointer(&failure));
 		return FALSE;
+	}
+	if (user) {
+		move_warn(move, "%s is kept, as it is in use: %s", move->job->source_url, user);
+		return TRUE;
+	}
 	if (type == SOURCE_BLOCK || type == SOURCE_ISCSI)
 		return delete_device(move, error);
 	if (image_remove(move->source->url, move->source->transport, &failure) ||

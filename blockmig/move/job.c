@@ -80,6 +80,7 @@ static const struct field fields[] = {
 	FIELD(FIELD_U64, partial.bytes_skipped),
 	FIELD(FIELD_U64, partial.units_total),
 	FIELD(FIELD_U64, partial.units_proven),
+	FIELD(FIELD_INT, failure),
 	FIELD(FIELD_TEXT, sha256),
 	FIELD(FIELD_TEXT, guarantee),
 };

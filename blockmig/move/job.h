@@ -66,6 +66,7 @@ struct job {
 	guint64 suspended_us;	   /* monotonic clock, the same for all processes of a boot */
 	gint64 downtime_ms;
 
+	int failure;		    /* enum blockmig_error: what made the job go back */
 	struct copy_totals totals;  /* of whole passes; what was sent, of all runs */
 	struct copy_totals partial; /* of the pass that was cut off last */
 	char *sha256;

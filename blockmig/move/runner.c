@@ -137,6 +137,9 @@ static gboolean roll_back(struct move *move, const struct phase *phases, guint f
 {
 	g_autoptr(GError) problem = NULL;
 
+	/* For the exit status of a resume that finishes the way back. */
+	move->job->failure = cause->code;
+	move_save(move, NULL);
 	if (undo_from(move, phases, from, &problem)) {
 		fail_rolled_back(move, cause, error);
 		return FALSE;
@@ -157,8 +160,8 @@ gboolean runner_run(struct move *move, const struct phase *phases, GError **erro
 		at++;
 	/* The way back may have found that there is only the way forward. */
 	if (record->undoing && !move->job->cut_over) {
-		g_autoptr(GError) cause = g_error_new_literal(
-			BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT, record->message);
+		g_autoptr(GError) cause =
+			g_error_new_literal(BLOCKMIG_ERROR, move->job->failure, record->message);
 
 		return roll_back(move, phases, at, cause, error);
 	}

@@ -106,7 +106,10 @@ static struct job *open_job(struct move_context *context, gint64 id, GError **er
 			    job->domain_name);
 		return NULL;
 	}
-	return start_lock(context->ledger, job, error) ? g_steal_pointer(&job) : NULL;
+	if (start_lock(context->ledger, job, error))
+		return g_steal_pointer(&job);
+	ledger_unlock_job(context->ledger, id, NULL);
+	return NULL;
 }
 
 static gboolean drive_open(struct move_context *context, gint64 id,
