@@ -124,7 +124,7 @@ static gboolean describe_destination(struct job *job, struct place *place,
 static struct place *destination_place(struct move_context *context, const char *text,
 				       const struct place *source, GError **error)
 {
-	AUTO(url) url = url_parse(text, error);
+	AUTO(url) url = image_url(text, error);
 
 	if (!url)
 		return NULL;

@@ -6,6 +6,7 @@
 #include "verify/digest.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 void image_view_free(struct image_view *view)
@@ -37,10 +38,20 @@ static gboolean learn(struct image_view *view, const char *format, GError **erro
 	return TRUE;
 }
 
+struct url *image_url(const char *text, GError **error)
+{
+	if (!*text || strstr(text, "://") || g_path_is_absolute(text))
+		return url_parse(text, error);
+	g_autofree char *path = g_canonicalize_filename(text, NULL);
+	g_autofree char *full = g_strconcat(path, g_str_has_suffix(text, "/") ? "/" : "", NULL);
+
+	return url_parse(full, error);
+}
+
 struct image_view *image_view_open(struct config *config, const char *text, const char *format,
 				   GError **error)
 {
-	AUTO(url) url = url_parse(text, error);
+	AUTO(url) url = image_url(text, error);
 
 	if (!url)
 		return NULL;

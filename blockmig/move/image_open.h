@@ -16,6 +16,9 @@ struct image_view {
 	char *backing_name;    /* NULL: none */
 };
 
+/* As url_parse, but a relative path is one of the current folder, as for any tool. */
+struct url *image_url(const char *text, GError **error);
+
 /*
  * @format NULL: raw for devices and LUNs, probed for files.
  */
