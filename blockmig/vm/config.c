@@ -113,6 +113,9 @@ static gboolean load_chap(struct transport_config *transport, const char *path, 
 		return usage(error, path, "user= and password= are both needed");
 	if (!transport->mutual_user != !transport->mutual_password)
 		return usage(error, path, "mutual-user= and mutual-password= go together");
+	/* RFC 7143, 9.2.1: else a target could prove itself with our own answer. */
+	if (g_strcmp0(transport->chap_password, transport->mutual_password) == 0)
+		return usage(error, path, "password= and mutual-password= must not be the same");
 	return TRUE;
 }
 

@@ -144,7 +144,9 @@ START_TEST(a_bad_chap_file_never_shows_its_words)
 {
 	static const char *const bad[] = {"user=u\nsecretword\n", "user=secretword\n",
 					  "password=secretword\n",
-					  "user=u\npassword=p\nmutual-user=secretword\n"};
+					  "user=u\npassword=p\nmutual-user=secretword\n",
+					  "user=u\npassword=secretword\nmutual-user=t\n"
+					  "mutual-password=secretword\n"};
 
 	for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
 		g_autofree char *chap = write_file("chap", bad[i], 0600);
