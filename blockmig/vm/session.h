@@ -135,7 +135,7 @@ gboolean session_resume(struct session *session, const char *uuid, GError **erro
 /* The running guest is saved to @path with @xml and is off then. */
 gboolean session_save(struct session *session, const char *uuid, const char *path, const char *xml,
 		      guint milliseconds, GError **error);
-/* Restored paused. */
+/* Restored paused; @xml NULL: as it was saved. */
 gboolean session_restore(struct session *session, const char *path, const char *xml,
 			 guint milliseconds, GError **error);
 /* Rewrites the XML inside a managed-save image. */
