@@ -19,7 +19,8 @@
  * zeroed otherwise; inside a unit, runs of zeros of 64 KiB and more are left out at a
  * fresh destination.  The proof of zeros that were left out: the destination's own
  * trusted extents say so; or it was fresh and has just as many bytes allocated as were
- * written, but for the file system's own bookkeeping (NFS); else they are read.
+ * written (NFS; where that leaves out more than 256 MiB, but for a few blocks of the
+ * file system's own bookkeeping); else they are read.
  *
  * What the source's handle delivers is the content: the proof is that the destination
  * holds just that.  A bit that flips on the way from the source is copied faithfully; only
