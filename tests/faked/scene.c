@@ -114,6 +114,18 @@ void scene_close(struct scene *scene)
 	fake_close();
 }
 
+void scene_go_to(struct scene *scene, const char *to)
+{
+	g_free(scene->to);
+	scene->to = g_strdup(to);
+}
+
+void scene_want_format(struct scene *scene, const char *format)
+{
+	g_free(scene->options.format);
+	scene->options.format = g_strdup(format);
+}
+
 void scene_new_process(struct scene *scene)
 {
 	ledger_close(scene->ledger);

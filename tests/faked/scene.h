@@ -29,6 +29,10 @@ struct scene {
 void scene_open(struct scene *scene, const char *format);
 void scene_close(struct scene *scene);
 
+/* --to and --format of the moves to come. */
+void scene_go_to(struct scene *scene, const char *to);
+void scene_want_format(struct scene *scene, const char *format);
+
 /* The guest writes whole clusters, and the test remembers it. */
 void scene_write(struct scene *scene, guint64 cluster, guint64 count, guint8 value);
 void scene_assert_content(const struct scene *scene);

@@ -1,101 +1,15 @@
-/*
- * Every refusal names what it is about, why, and a way out; and it leaves everything as it
- * was.
- */
+/* Guests and disks that cannot be moved. */
 #include "blockmig/move/preflight.h"
 #include "common/error.h"
-#include "tests/faked/scene.h"
+#include "tests/faked/refusal.h"
 
 #include <check.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#define TARGET "iscsi://array/iqn.2026-01.com.example:t1/"
 
 static struct scene scene;
 
-/* What must be the same afterwards. */
-static char *everything(void)
-{
-	static const char *const folders[] = {"src", "dst", "scratch", "luns", "libvirt"};
-	GString *text = g_string_new(NULL);
-	g_autofree char *live = fake_domain_xml(FAKE_UUID, FALSE);
-	g_autofree char *inactive = fake_domain_xml(FAKE_UUID, TRUE);
-
-	for (guint i = 0; i < G_N_ELEMENTS(folders); i++) {
-		g_autofree char *listing = fake_listing(folders[i]);
-
-		g_string_append(text, listing);
-	}
-	g_string_append_printf(text, "%s%s", live, inactive);
-	return g_string_free(text, FALSE);
-}
-
-/* The words, separated by '|', are all in the error. */
-static void assert_words(const char *message, const char *words)
-{
-	g_auto(GStrv) parts = g_strsplit(words, "|", -1);
-
-	for (guint i = 0; parts[i]; i++)
-		ck_assert_msg(strstr(message, parts[i]) != NULL, "no \"%s\" in: %s", parts[i],
-			      message);
-}
-
-static void refused_with(int status, const char *words)
-{
-	g_autoptr(GError) error = NULL;
-	g_autofree char *before = everything();
-
-	fake_log_clear();
-	ck_assert_msg(!scene_move(&scene, &error), "it was not refused: %s", words);
-	g_autofree char *after = everything();
-	g_autofree char *log = fake_log();
-	g_autoptr(GPtrArray) jobs = ledger_job_list(scene.ledger, FALSE, NULL);
-
-	assert_words(error->message, words);
-	ck_assert_msg(error_exit_status(error) == status, "exit %d: %s", error_exit_status(error),
-		      error->message);
-	ck_assert_str_eq(before, after);
-	ck_assert_str_eq(log, "");
-	ck_assert_uint_eq(jobs->len, 0);
-}
-
-static void refused(const char *words)
-{
-	refused_with(1, words);
-}
-
-static void accepted(void)
-{
-	g_autoptr(GError) error = NULL;
-	AUTO(move_plan) plan = move_plan(&scene.context, "web", "vda", scene.to, &error);
-
-	ck_assert_msg(plan != NULL, "%s", error ? error->message : "");
-	ck_assert_msg(plan->obstacles->len == 0, "%s",
-		      plan->obstacles->len ? (char *)plan->obstacles->pdata[0] : "");
-}
-
-static void go_to(const char *to)
-{
-	g_free(scene.to);
-	scene.to = g_strdup(to);
-}
-
-static void go_to_file(const char *name)
-{
-	g_free(scene.to);
-	scene.to = fake_path(name);
-}
-
-static void want_format(const char *format)
-{
-	g_free(scene.options.format);
-	scene.options.format = g_strdup(format);
-}
-
-/* ---- what the disk is -------------------------------------------------------------------- */
+/* ---- what the disk is ------------------------------------------------------------------------ */
 
 static const struct odd_disk {
 	const char *element; /* %s: the source's path */
@@ -147,12 +61,12 @@ START_TEST(a_disk_that_cannot_be_moved_is_refused)
 	g_autofree char *element = g_strjoinv(scene.source, parts);
 
 	fake_domain("web", FAKE_UUID, element);
-	refused(odd_disks[_i].words);
+	refusal_assert(&scene, odd_disks[_i].words);
 	scene_close(&scene);
 }
 END_TEST
 
-/* ---- what the domain is --------------------------------------------------------------------- */
+/* ---- what the domain is ---------------------------------------------------------------------- */
 
 static const struct odd_domain {
 	gboolean running;
@@ -176,7 +90,7 @@ START_TEST(a_domain_in_the_wrong_state_is_refused)
 	if (odd->running)
 		ck_assert(fake_start(FAKE_UUID));
 	fake_domain_set(FAKE_UUID, odd->key, odd->value);
-	refused(odd->words);
+	refusal_assert(&scene, odd->words);
 	scene_close(&scene);
 }
 END_TEST
@@ -193,7 +107,7 @@ START_TEST(a_mirror_that_is_there_is_refused)
 	xml = g_strdup_printf("<disk type='file'><driver type='qcow2'/><source file='%s'/></disk>",
 			      path);
 	ck_assert(session_block_copy(scene.session, FAKE_UUID, "vda", xml, TRUE, 0, NULL));
-	refused("web/vda|block job (copy)|virsh blockjob --abort");
+	refusal_assert(&scene, "web/vda|block job (copy)|virsh blockjob --abort");
 	scene_close(&scene);
 }
 END_TEST
@@ -207,13 +121,13 @@ START_TEST(a_snapshot_that_names_the_image_is_refused)
 	path = fake_path("snapshot.xml");
 	xml = g_strdup_printf("<domainsnapshot><source file='%s'/></domainsnapshot>", scene.source);
 	ck_assert(g_file_set_contents(path, xml, -1, NULL));
-	refused("web/vda|snapshot|virsh snapshot-delete");
+	refusal_assert(&scene, "web/vda|snapshot|virsh snapshot-delete");
 	g_free(xml);
 	/* Another image whose name begins with this one's. */
 	xml = g_strdup_printf("<domainsnapshot><source file='%s.old'/></domainsnapshot>",
 			      scene.source);
 	ck_assert(g_file_set_contents(path, xml, -1, NULL));
-	accepted();
+	refusal_assert_none(&scene);
 	scene_close(&scene);
 }
 END_TEST
@@ -228,7 +142,7 @@ START_TEST(live_and_inactive_xml_that_differ_are_refused)
 	g_autofree char *xml = xml_replace_disk_element(scene.before, "vda", element, NULL);
 
 	fake_domain_set_xml(FAKE_UUID, TRUE, xml);
-	refused("web/vda|live and inactive XML name different images|virsh edit");
+	refusal_assert(&scene, "web/vda|live and inactive XML name different images|virsh edit");
 	scene_close(&scene);
 }
 END_TEST
@@ -241,19 +155,18 @@ START_TEST(what_is_not_there_is_refused)
 
 	scene_open(&scene, "raw");
 	ck_assert(!move_start(&scene.context, "wob", "vda", scene.to, &summary, &no_domain));
-	assert_words(no_domain->message, "wob");
+	refusal_assert_words(no_domain->message, "wob");
 	ck_assert_int_eq(error_exit_status(no_domain), 1);
 	ck_assert(!move_start(&scene.context, "web", "vdz", scene.to, &summary, &no_disk));
-	assert_words(no_disk->message, "web|vdz|virsh domblklist web");
+	refusal_assert_words(no_disk->message, "web|vdz|virsh domblklist web");
 	ck_assert_int_eq(error_exit_status(no_disk), 2);
-	go_to("nowhere");
-	refused_with(2, "nowhere");
+	scene_go_to(&scene, "nowhere");
+	refusal_assert_status(&scene, 2, "nowhere");
 	scene_close(&scene);
 }
 END_TEST
 
-/* ---- what the image is
- * --------------------------------------------------------------------------- */
+/* ---- what the image is ----------------------------------------------------------------------- */
 
 static void open_flagged(guint flags, const char *backing)
 {
@@ -274,7 +187,7 @@ START_TEST(a_qcow2_that_cannot_be_moved_is_refused)
 	};
 
 	open_flagged(odd[_i].flags, odd[_i].backing);
-	refused(odd[_i].words);
+	refusal_assert(&scene, odd[_i].words);
 	scene_close(&scene);
 }
 END_TEST
@@ -282,10 +195,10 @@ END_TEST
 START_TEST(internal_snapshots_and_bitmaps_are_kept_or_refused)
 {
 	open_flagged(_i ? FAKE_SNAPSHOTS : FAKE_BITMAPS, NULL);
-	want_format("raw");
-	refused("web/vda|internal snapshots or bitmaps|--format keep");
-	want_format("keep");
-	accepted();
+	scene_want_format(&scene, "raw");
+	refusal_assert(&scene, "web/vda|internal snapshots or bitmaps|--format keep");
+	scene_want_format(&scene, "keep");
+	refusal_assert_none(&scene);
 	scene_close(&scene);
 }
 END_TEST
@@ -297,206 +210,12 @@ START_TEST(a_format_that_cannot_be_kept_is_refused)
 	scene_open(&scene, "raw");
 	element = fake_disk(scene.source, "vmdk");
 	fake_domain("web", FAKE_UUID, element);
-	refused("web/vda|vmdk cannot be kept|--format raw or --format qcow2");
+	refusal_assert(&scene, "web/vda|vmdk cannot be kept|--format raw or --format qcow2");
 	scene_close(&scene);
 }
 END_TEST
 
-/* ---- where it is to go
- * ------------------------------------------------------------------------------ */
-
-static void put_image(const char *name)
-{
-	g_autofree char *path = fake_path(name);
-
-	fake_image_create(path, "raw", SCENE_BYTES, NULL, 0);
-}
-
-START_TEST(a_destination_that_exists_is_refused)
-{
-	scene_open(&scene, "raw");
-	put_image("dst/mine.raw");
-	go_to_file("dst/mine.raw");
-	refused("web/vda|dst/mine.raw exists already|name another file, or remove it");
-	scene_close(&scene);
-}
-END_TEST
-
-START_TEST(a_name_that_is_taken_gives_way_to_the_domains)
-{
-	scene_open(&scene, "raw");
-	put_image("dst/disk.raw");
-	accepted();
-	put_image("dst/web-vda.raw");
-	refused("web/vda|dst/web-vda.raw exists already");
-	scene_close(&scene);
-}
-END_TEST
-
-START_TEST(the_source_by_another_name_is_refused)
-{
-	static const char *const names[] = {"src/disk.raw", "dst/hard.raw", "dst/soft.raw",
-					    "src/../src/disk.raw"};
-	g_autofree char *hard = NULL;
-	g_autofree char *soft = NULL;
-
-	scene_open(&scene, "raw");
-	hard = fake_path("dst/hard.raw");
-	soft = fake_path("dst/soft.raw");
-	ck_assert_int_eq(link(scene.source, hard), 0);
-	ck_assert_int_eq(symlink(scene.source, soft), 0);
-	go_to_file(names[_i]);
-	refused("web/vda|source and destination are the same image");
-	g_autofree char *url = g_strconcat("file://", scene.to, NULL);
-
-	go_to(url);
-	refused("web/vda|source and destination are the same image");
-	scene_close(&scene);
-}
-END_TEST
-
-START_TEST(too_little_room_is_refused)
-{
-	/* Always there, always full, and never written to. */
-	scene_open(&scene, "raw");
-	go_to("/sys/kernel/");
-	refused("web/vda|too little room at the destination|needed");
-	scene_close(&scene);
-}
-END_TEST
-
-START_TEST(too_little_room_for_overlays_is_refused)
-{
-	scene_open(&scene, "raw");
-	scene.options.scratch = g_strdup("/sys/kernel");
-	refused("web/vda|too little room for overlays in /sys/kernel|--scratch");
-	scene_close(&scene);
-}
-END_TEST
-
-START_TEST(a_scratch_folder_that_qemu_cannot_reach_is_refused)
-{
-	scene_open(&scene, "raw");
-	fake_qemu_owner(64055, 64055);
-	refused("web/vda|uid 64055|cannot reach the scratch folder|chmod o+x");
-	fake_qemu_owner(-1, -1);
-	scene_close(&scene);
-}
-END_TEST
-
-static void other_domain(const char *element)
-{
-	fake_domain("db", "99999999-2222-3333-4444-555555555555", element);
-}
-
-START_TEST(a_destination_in_use_is_refused)
-{
-	g_autofree char *path = NULL;
-	g_autofree char *element = NULL;
-
-	scene_open(&scene, "raw");
-	path = fake_path("dst/new.raw");
-	element = fake_disk(path, "raw");
-	other_domain(element);
-	go_to_file("dst/new.raw");
-	refused("web/vda|dst/new.raw is in use|domain db, disk vda");
-	scene_close(&scene);
-}
-END_TEST
-
-/* ---- LUNs
- * ---------------------------------------------------------------------------------------------- */
-
-static void put_lun(int number, guint64 bytes, gboolean used)
-{
-	g_autofree char *name = g_strdup_printf("luns/%d", number);
-	g_autofree char *path = fake_path(name);
-
-	fake_image_create(path, "raw", bytes, NULL, 0);
-	if (used)
-		fake_image_write(path, "raw", FAKE_CLUSTER, "something", 10);
-}
-
-START_TEST(a_lun_that_is_too_small_is_refused)
-{
-	scene_open(&scene, "raw");
-	put_lun(1, SCENE_BYTES - 512, FALSE);
-	go_to(TARGET "1");
-	refused("web/vda|t1/1 is too small|8388096 bytes|8388608");
-	scene_close(&scene);
-}
-END_TEST
-
-START_TEST(a_lun_that_holds_something_needs_overwrite)
-{
-	scene_open(&scene, "raw");
-	put_lun(1, 2 * SCENE_BYTES, TRUE);
-	go_to(TARGET "1");
-	refused("web/vda|t1/1 is not empty|--overwrite");
-	scene.options.overwrite = TRUE;
-	accepted();
-	scene_close(&scene);
-}
-END_TEST
-
-static const char lun_disk[] = "<disk type='network' device='disk'>"
-			       "<driver name='qemu' type='raw'/>"
-			       "<source protocol='iscsi' name='iqn.2026-01.com.example:t1/1'>"
-			       "<host name='array' port='3260'/></source>"
-			       "<target dev='vdb' bus='virtio'/></disk>";
-
-START_TEST(a_lun_in_use_is_refused)
-{
-	scene_open(&scene, "raw");
-	put_lun(1, SCENE_BYTES, FALSE);
-	other_domain(lun_disk);
-	go_to(TARGET "1");
-	scene.options.overwrite = TRUE;
-	refused("web/vda|t1/1 is in use|domain db, disk vdb");
-	scene_close(&scene);
-}
-END_TEST
-
-START_TEST(a_lun_that_is_not_there_is_refused)
-{
-	scene_open(&scene, "raw");
-	go_to(TARGET "7");
-	refused("web/vda|the destination cannot be opened");
-	scene_close(&scene);
-}
-END_TEST
-
-START_TEST(a_target_without_a_free_lun_is_refused)
-{
-	scene_open(&scene, "raw");
-	put_lun(1, 2 * SCENE_BYTES, FALSE);
-	put_lun(2, SCENE_BYTES / 2, FALSE);
-	put_lun(3, 4 * SCENE_BYTES, TRUE);
-	other_domain(lun_disk);
-	go_to(TARGET);
-	refused("web/vda|no LUN of iqn.2026-01.com.example:t1 is free|--to");
-	scene_close(&scene);
-}
-END_TEST
-
-START_TEST(the_smallest_free_lun_is_taken)
-{
-	scene_open(&scene, "raw");
-	put_lun(1, 4 * SCENE_BYTES, FALSE);
-	put_lun(2, 2 * SCENE_BYTES, FALSE);
-	go_to(TARGET);
-	AUTO(move_plan) plan = move_plan(&scene.context, "web", "vda", scene.to, NULL);
-
-	ck_assert_ptr_nonnull(plan);
-	ck_assert_uint_eq(plan->obstacles->len, 0);
-	ck_assert_msg(g_str_has_suffix(plan->destination, "t1/2"), "%s", plan->destination);
-	ck_assert_str_eq(plan->destination_format, "raw");
-	scene_close(&scene);
-}
-END_TEST
-
-/* ---- AppArmor
- * -------------------------------------------------------------------------------------------- */
+/* ---- AppArmor -------------------------------------------------------------------------------- */
 
 START_TEST(apparmor_denies_a_confined_guest_before_libvirt_12_1)
 {
@@ -532,8 +251,8 @@ START_TEST(all_obstacles_are_told_at_once)
 	ck_assert(fake_start(FAKE_UUID));
 	fake_domain_set(FAKE_UUID, "persistent", FALSE);
 	fake_domain_set(FAKE_UUID, "checkpoints", 1);
-	go_to("/sys/kernel/");
-	refused("transient|also: |checkpoint|too little room");
+	scene_go_to(&scene, "/sys/kernel/");
+	refusal_assert(&scene, "transient|also: |checkpoint|too little room");
 	scene_close(&scene);
 }
 END_TEST
@@ -542,7 +261,6 @@ int main(void)
 {
 	Suite *suite = suite_create("preflight");
 	TCase *guest = tcase_create("guest");
-	TCase *place = tcase_create("place");
 
 	tcase_add_loop_test(guest, a_disk_that_cannot_be_moved_is_refused, 0,
 			    G_N_ELEMENTS(odd_disks));
@@ -558,21 +276,6 @@ int main(void)
 	tcase_add_test(guest, apparmor_denies_a_confined_guest_before_libvirt_12_1);
 	tcase_add_test(guest, all_obstacles_are_told_at_once);
 	suite_add_tcase(suite, guest);
-
-	tcase_add_test(place, a_destination_that_exists_is_refused);
-	tcase_add_test(place, a_name_that_is_taken_gives_way_to_the_domains);
-	tcase_add_loop_test(place, the_source_by_another_name_is_refused, 0, 4);
-	tcase_add_test(place, too_little_room_is_refused);
-	tcase_add_test(place, too_little_room_for_overlays_is_refused);
-	tcase_add_test(place, a_scratch_folder_that_qemu_cannot_reach_is_refused);
-	tcase_add_test(place, a_destination_in_use_is_refused);
-	tcase_add_test(place, a_lun_that_is_too_small_is_refused);
-	tcase_add_test(place, a_lun_that_holds_something_needs_overwrite);
-	tcase_add_test(place, a_lun_in_use_is_refused);
-	tcase_add_test(place, a_lun_that_is_not_there_is_refused);
-	tcase_add_test(place, a_target_without_a_free_lun_is_refused);
-	tcase_add_test(place, the_smallest_free_lun_is_taken);
-	suite_add_tcase(suite, place);
 
 	SRunner *runner = srunner_create(suite);
 
