@@ -175,7 +175,7 @@ test_sparse_terabyte_local() {
 	cmp -n $((1 << 20)) -i $((1000 << 20)) /srv/local/huge.raw /srv/local/copy.raw
 	[ "$(stat -c %b /srv/local/copy.raw)" -le $((120 << 11)) ] || die "thin became thick"
 	# By names in the current folder, as any tool takes them.
-	cd /srv/local
+	cd /srv/local || die "no /srv/local"
 	expect 0 blockmig verify huge.raw copy.raw
 	printf x | dd of=copy.raw bs=1 seek=$((900001 << 20)) conv=notrunc status=none
 	expect 4 blockmig verify huge.raw copy.raw
