@@ -2,6 +2,7 @@
 
 #include "blockmig/copy/qcow2.h"
 #include "blockmig/move/passes.h"
+#include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 
 /* Which chunks hold data, as the ledger's passes say. */
@@ -46,6 +47,15 @@ static gboolean write_layout(struct move *move, const struct extents *allocated,
 	return reader && qcow2_prove(reader, bytes, allocated, error);
 }
 
+/* A guest is to run on it: QEMU's own tool has to find it sound, at QEMU's address. */
+static gboolean check_by_qemu(const struct job *job, GError **error)
+{
+	const struct source *source = &job->destination->source;
+
+	/* Where only libvirt has the secret, the mirror's start is the first to see it. */
+	return !job->domain_uuid || source->auth_user || image_tool_check(source, "qcow2", error);
+}
+
 gboolean layout_finish(struct move *move, GError **error)
 {
 	struct job *job = move->job;
@@ -62,7 +72,7 @@ gboolean layout_finish(struct move *move, GError **error)
 	if (good) {
 		AUTO(extents) allocated = map_extents(&map, job->virtual_bytes);
 
-		good = write_layout(move, allocated, error);
+		good = write_layout(move, allocated, error) && check_by_qemu(job, error);
 	}
 	g_free(map.data);
 	job->laid_out = good;

@@ -7,7 +7,8 @@
 #include "blockmig/move/job.h"
 
 /*
- * Writes and proves the metadata for what all passes so far put there; nothing for an
+ * Writes and proves the metadata for what all passes so far put there, and for a guest's
+ * disk has qemu-img check them; nothing for an
  * image without one.  The image is whole for QEMU afterwards.
  */
 gboolean layout_finish(struct move *move, GError **error);
