@@ -7,9 +7,9 @@
 #include "blockmig/move/job.h"
 
 /*
- * Writes and proves the metadata for what all passes so far put there, and for a guest's
- * disk has qemu-img check them; nothing for an
- * image without one.  The image is whole for QEMU afterwards.
+ * Writes and proves the metadata for what all passes so far put there, and has qemu-img
+ * check them where a guest is to run on the image; nothing where there are none.  The image
+ * is whole for QEMU afterwards.
  */
 gboolean layout_finish(struct move *move, GError **error);
 
