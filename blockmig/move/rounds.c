@@ -155,16 +155,22 @@ static gboolean append(struct move *move, guint index, GError **error)
 	return pass_run(move, &pass, error);
 }
 
+/* What overlay number @count - 1 holds; *server serves it with all that lies below. */
+static GArray *serve_ranges(struct move *move, guint count, struct image_server **server,
+			    GError **error)
+{
+	g_autoptr(GPtrArray) chain = job_source_chain(move->job, count);
+
+	*server = image_server_start(chain, FALSE, error);
+	return *server ? overlay_ranges(move, image_server_top_url(*server), error) : NULL;
+}
+
 /* *written: whether the guest wrote anything to this overlay. */
 static gboolean copy_round(struct move *move, guint index, gboolean *written, GError **error)
 {
 	struct job *job = move->job;
-	g_autoptr(GPtrArray) chain = job_source_chain(job, index + 1);
-	AUTO(image_server) server = image_server_start(chain, FALSE, error);
-
-	if (!server)
-		return FALSE;
-	g_autoptr(GArray) ranges = overlay_ranges(move, image_server_top_url(server), error);
+	AUTO(image_server) server = NULL;
+	g_autoptr(GArray) ranges = serve_ranges(move, index + 1, &server, error);
 
 	if (!ranges)
 		return FALSE;
@@ -178,12 +184,8 @@ static gboolean copy_round(struct move *move, guint index, gboolean *written, GE
 
 gboolean rounds_left(struct move *move, gboolean *left, GError **error)
 {
-	g_autoptr(GPtrArray) chain = job_source_chain(move->job, move->job->overlays->len);
-	AUTO(image_server) server = image_server_start(chain, FALSE, error);
-
-	if (!server)
-		return FALSE;
-	g_autoptr(GArray) ranges = overlay_ranges(move, image_server_top_url(server), error);
+	AUTO(image_server) server = NULL;
+	g_autoptr(GArray) ranges = serve_ranges(move, move->job->overlays->len, &server, error);
 
 	if (!ranges)
 		return FALSE;
