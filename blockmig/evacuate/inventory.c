@@ -44,6 +44,7 @@ static void disk_free(gpointer data)
 	g_free(disk->source);
 	g_free(disk->format);
 	g_free(disk->obstacle);
+	g_free(disk->lun_obstacle);
 	g_free(disk);
 }
 

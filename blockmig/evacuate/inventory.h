@@ -70,11 +70,13 @@ struct inventory_disk {
 	guint64 allocated_bytes;	     /* what it takes; virtual_bytes where nobody says */
 	guint64 written_per_second;	     /* what the guest writes, bytes; 0: idle or off */
 	char *format;			     /* "raw", "qcow2"; NULL with an obstacle */
-	char *obstacle; /* why it cannot be moved, and the way out; NULL: it can be */
+	char *obstacle;	    /* why it cannot be moved, and the way out; NULL: it can be */
+	char *lun_obstacle; /* why it cannot be moved to a LUN; NULL: it can be */
 	/* An open job of the ledger that moves it already; 0: none. */
 	gint64 job;
 	const struct inventory_store *job_store; /* its destination; NULL: none of ours */
 	int job_lun;				 /* -1: a file */
+	guint64 job_bytes;			 /* of it, what is there already */
 };
 
 enum residue_kind {

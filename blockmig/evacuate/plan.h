@@ -110,8 +110,8 @@ struct plan {
 };
 
 /*
- * USAGE where a datastore is not in the inventory, is named twice, is its own destination, is
- * in maintenance or unreachable, or a limit is 0.  The plan borrows from @inventory.
+ * USAGE where a datastore is not in the inventory, is named twice or is its own destination,
+ * or a limit is 0.  The plan borrows from @inventory.
  */
 struct plan *plan_for(const struct inventory *inventory, const struct plan_request *request,
 		      GError **error);
