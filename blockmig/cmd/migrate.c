@@ -58,7 +58,7 @@ const struct command command_migrate = {
 		       "the other. The same command again, or resume, carries on after an\n"
 		       "interruption. With several disks the exit status is the worst one:\n"
 		       "5, 4, 1, 2, 75, 3, 0 from bad to good.",
-	.groups = OPTIONS_TO | OPTIONS_COPY | OPTIONS_GUEST | OPTIONS_DRY_RUN,
+	.groups = OPTIONS_TO | OPTIONS_COPY | OPTIONS_GUEST | OPTIONS_DRY_RUN | OPTIONS_RATE_FD,
 	.arguments_min = 1,
 	.arguments_max = G_MAXUINT,
 	.run = run,

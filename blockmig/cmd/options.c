@@ -8,7 +8,7 @@
 
 void options_init(struct options *options)
 {
-	*options = (struct options){0};
+	*options = (struct options){.rate_fd = -1};
 	move_options_init(&options->move);
 }
 
@@ -90,6 +90,9 @@ static void add_own(GArray *entries, struct options *options, enum option_groups
 		{OPTIONS_WATCH,
 		 {"watch", 0, 0, G_OPTION_ARG_NONE, &options->watch,
 		  "show again each second until no job runs", NULL}},
+		{OPTIONS_RATE_FD,
+		 {"bwlimit-fd", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_INT, &options->rate_fd,
+		  "for evacuate alone: rates that hold from then on", "FD"}},
 		{OPTIONS_NONE,
 		 {"connect", 'c', 0, G_OPTION_ARG_STRING, &options->connect,
 		  "libvirt of this host (default: as virsh)", "URI"}},

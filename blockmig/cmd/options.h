@@ -26,12 +26,14 @@ enum option_groups {
 	OPTIONS_FORMATS = 1 << 4, /* --from-format, --format of two images */
 	OPTIONS_WATCH = 1 << 5,	  /* --watch */
 	OPTIONS_FROM = 1 << 6,	  /* --from-format */
+	OPTIONS_RATE_FD = 1 << 7, /* --bwlimit-fd */
 };
 
 enum { SETTINGS_MAX = 24 };
 
 struct options {
 	gboolean help, json, quiet, verbose, progress, dry_run, watch;
+	int rate_fd;   /* new rates come in here; -1: none */
 	char *connect; /* NULL: libvirt's default */
 	char *config_path;
 	char *to;

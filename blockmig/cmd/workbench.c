@@ -30,7 +30,11 @@ gboolean workbench_open(struct workbench *workbench, struct options *options, GE
 		.options = &options->move,
 		.reporter = reporter_move(options->reporter),
 	};
-	return TRUE;
+	if (options->rate_fd < 0)
+		return TRUE;
+	workbench->context.new_rate = rate_pipe_read;
+	workbench->context.new_rate_data = &workbench->rate;
+	return rate_pipe_open(&workbench->rate, options->rate_fd, error);
 }
 
 gboolean workbench_connect(struct workbench *workbench, GError **error)

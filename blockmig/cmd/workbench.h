@@ -11,6 +11,7 @@
 #define CMD_WORKBENCH_H
 
 #include "blockmig/cmd/options.h"
+#include "blockmig/cmd/rate_pipe.h"
 #include "blockmig/cmd/stop_notice.h"
 
 struct workbench {
@@ -19,6 +20,7 @@ struct workbench {
 	struct ledger *ledger;
 	struct session *session; /* NULL until workbench_connect */
 	struct stop_notice *notice;
+	struct rate_pipe rate;
 	struct move_context context;
 };
 

@@ -108,6 +108,9 @@ struct move *move_new(const struct move_context *context, struct job *job, GErro
 void move_free(struct move *move);
 AUTO_DEFINE(move, move_free)
 
+/* Takes over a new rate where there is one. */
+void move_follow_rate(struct move *move);
+
 /* The job's document into the ledger. */
 gboolean move_save(struct move *move, GError **error);
 void move_warn(struct move *move, const char *format, ...) G_GNUC_PRINTF(2, 3);

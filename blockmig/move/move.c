@@ -56,6 +56,15 @@ void move_free(struct move *move)
 	g_free(move);
 }
 
+void move_follow_rate(struct move *move)
+{
+	const struct move_context *context = &move->context;
+	guint64 rate;
+
+	if (context->new_rate && context->new_rate(&rate, context->new_rate_data))
+		throttle_set(move->throttle, rate);
+}
+
 gboolean move_save(struct move *move, GError **error)
 {
 	g_autofree char *text = job_to_json(move->job);

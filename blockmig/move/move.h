@@ -80,6 +80,12 @@ struct move_context {
 	struct config *config;
 	const struct move_options *options;   /* NULL for resume and abort: the job has its own */
 	const struct move_reporter *reporter; /* NULL: silent */
+	/*
+	 * Asked as a job begins and about once a second while it copies: TRUE where *rate, bytes
+	 * a second (0: no limit), is to hold from now on.  NULL: the job's own bwlimit holds.
+	 */
+	gboolean (*new_rate)(guint64 *rate, void *data);
+	void *new_rate_data;
 };
 
 /* ---- plan -------------------------------------------------------------------- */

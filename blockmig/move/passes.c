@@ -43,6 +43,12 @@ void pass_totals(const struct job *job, struct copy_totals *totals)
 	add_content(totals, &job->partial);
 }
 
+static gboolean watch(void *data, GError **error)
+{
+	move_follow_rate(data);
+	return overlay_watch(data, error);
+}
+
 gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
 {
 	struct job *job = move->job;
@@ -66,7 +72,7 @@ gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
 		.throttle = move->throttle,
 		.progress = progress,
 		.progress_data = &told,
-		.watch = overlay_watch,
+		.watch = watch,
 		.watch_data = move,
 	};
 	guint64 units =

@@ -275,6 +275,25 @@ static void settle_device(struct preflight *preflight, struct handle *handle)
 	job->destination->source.type = SOURCE_BLOCK;
 }
 
+/* A datastore that is being emptied takes nothing new. */
+static void check_maintenance(struct preflight *preflight)
+{
+	g_autoptr(GError) failure = NULL;
+	g_autoptr(GPtrArray) all = ledger_maintenance_list(preflight->context->ledger, &failure);
+
+	if (!all)
+		preflight_obstacle(preflight, "%s", failure->message);
+	for (guint i = 0; all && i < all->len; i++) {
+		const struct ledger_maintenance *one = g_ptr_array_index(all, i);
+
+		if (place_is_in(preflight->destination, one->place))
+			preflight_obstacle(preflight,
+					   "%s is being evacuated: choose another destination, or "
+					   "end that with blockmig evacuate %s --end-maintenance",
+					   one->name, one->name);
+	}
+}
+
 static void check_place(struct preflight *preflight)
 {
 	struct job *job = preflight->job;
@@ -313,6 +332,7 @@ void preflight_target(struct preflight *preflight)
 				   failure ? failure->message : "no place was found");
 		return;
 	}
+	check_maintenance(preflight);
 	check_place(preflight);
 	check_overlays(preflight);
 	if (preflight->job->destination->source.type == SOURCE_NFS)

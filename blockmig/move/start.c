@@ -74,6 +74,7 @@ gboolean start_drive(struct move_context *context, struct job *job,
 		ledger_unlock_job(context->ledger, id, NULL);
 		return FALSE;
 	}
+	move_follow_rate(move);
 	gboolean good = drive(move, table_of(job), error);
 
 	*summary = summary_of(move, good ? error : NULL);

@@ -76,6 +76,9 @@ struct place *place_of_url(struct config *config, const struct url *url, GError 
 struct place *place_in_datastore(struct config *config, const struct datastore *datastore,
 				 const char *name, gboolean for_guest, GError **error);
 
+/* Whether the image lies in the place whose URL is @folder, at any depth. */
+gboolean place_is_in(const struct place *place, const char *folder);
+
 /*
  * The same image by whatever names: equal canonical URLs, equal identities, or one file
  * (device and inode).  Identities are read by opening both.

@@ -279,6 +279,14 @@ struct place *place_in_datastore(struct config *config, const struct datastore *
 	return g_steal_pointer(&place);
 }
 
+gboolean place_is_in(const struct place *place, const char *folder)
+{
+	AUTO(url) above = url_parse(folder, NULL);
+	g_autofree char *rest = above ? url_below(above, place->url) : NULL;
+
+	return rest != NULL;
+}
+
 /* ---- the same image ----------------------------------------------------------------------- */
 
 static gboolean same_file(const struct source *a, const struct source *b)

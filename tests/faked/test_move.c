@@ -59,6 +59,35 @@ START_TEST(a_guest_moves_to_a_lun)
 }
 END_TEST
 
+/* The number of the question that is answered, and how many were asked. */
+struct rates {
+	guint answered, asked;
+};
+
+static gboolean no_limit_any_more(guint64 *rate, void *data)
+{
+	struct rates *rates = data;
+
+	*rate = 0;
+	return ++rates->asked == rates->answered;
+}
+
+/* As it begins, or while it copies: by the job's own rate this would take hours. */
+START_TEST(a_new_rate_holds_at_once)
+{
+	struct rates rates = {.answered = 1 + (guint)_i};
+
+	moves_open_running();
+	scene.options.bwlimit = 64;
+	scene.context.new_rate = no_limit_any_more;
+	scene.context.new_rate_data = &rates;
+	moves_done();
+	ck_assert_uint_ge(rates.asked, rates.answered);
+	scene_assert_moved(&scene, "raw");
+	scene_close(&scene);
+}
+END_TEST
+
 /* ---- order ------------------------------------------------------------------------------ */
 
 static gboolean is_proven(const struct ledger_unit *unit, void *data)
@@ -150,6 +179,7 @@ int main(void)
 	tcase_add_loop_test(whole, a_paused_guest_moves_and_stays_paused, 0, 4);
 	tcase_add_loop_test(whole, a_guest_that_is_off_moves_and_stays_off, 0, 4);
 	tcase_add_loop_test(whole, a_guest_moves_to_a_lun, 0, 4);
+	tcase_add_loop_test(whole, a_new_rate_holds_at_once, 0, 2);
 	tcase_add_test(whole, a_move_keeps_its_order);
 	suite_add_tcase(suite, whole);
 

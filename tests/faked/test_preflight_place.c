@@ -116,6 +116,24 @@ START_TEST(a_destination_in_use_is_refused)
 }
 END_TEST
 
+START_TEST(a_datastore_that_is_being_evacuated_is_refused)
+{
+	g_autofree char *folder = NULL, *elsewhere = NULL;
+
+	scene_open(&scene, "raw");
+	folder = fake_path("dst/");
+	elsewhere = fake_path("ds/");
+	ck_assert(ledger_maintenance_begin(scene.ledger, elsewhere, "other", NULL));
+	refusal_assert_none(&scene);
+	ck_assert(ledger_maintenance_begin(scene.ledger, folder, "filer", NULL));
+	refusal_assert(&scene, "web/vda|filer is being evacuated|choose another destination|"
+			       "blockmig evacuate filer --end-maintenance");
+	ck_assert(ledger_maintenance_end(scene.ledger, folder, NULL));
+	refusal_assert_none(&scene);
+	scene_close(&scene);
+}
+END_TEST
+
 /* ---- LUNs ------------------------------------------------------------------------------------ */
 
 static void put_lun(int number, guint64 bytes, gboolean used)
@@ -218,6 +236,7 @@ int main(void)
 	tcase_add_test(place, too_little_room_for_overlays_is_refused);
 	tcase_add_test(place, a_scratch_folder_that_qemu_cannot_reach_is_refused);
 	tcase_add_test(place, a_destination_in_use_is_refused);
+	tcase_add_test(place, a_datastore_that_is_being_evacuated_is_refused);
 	tcase_add_test(place, a_lun_that_is_too_small_is_refused);
 	tcase_add_test(place, a_lun_that_holds_something_needs_overwrite);
 	tcase_add_test(place, a_lun_in_use_is_refused);
