@@ -93,7 +93,9 @@ struct plan_target {
 	guint disks;
 	guint64 allocated_bytes, virtual_bytes; /* of these disks */
 	guint luns_free, luns_taken;		/* of a target, before; by these disks */
-	gboolean fits_virtual;			/* also when every disk grows to its virtual size */
+	/* Also when they and all disks that are there already grow to their virtual size. */
+	gboolean fits_virtual;
+	const char *refused; /* why nothing goes there (maintenance, unreachable); or NULL */
 };
 
 struct plan {
