@@ -28,6 +28,7 @@ static void target_free(gpointer pointer)
 	struct dispatch_target *target = pointer;
 
 	g_free(target->name);
+	g_free(target->url);
 	g_free(target->broken);
 	g_free(target);
 }

@@ -45,6 +45,7 @@ void dispatch_outcome_clear(struct dispatch_outcome *outcome);
 /* Where moves go. */
 struct dispatch_target {
 	char *name;
+	char *url;		  /* of the place; NULL: not said */
 	guint64 bytes_per_second; /* one move to it reaches; 0: not measured */
 	guint running, failures;  /* in a row */
 	char *broken;		  /* why nothing more is sent there; NULL: it is */
@@ -102,8 +103,8 @@ struct dispatch_runner {
 
 struct dispatch {
 	struct plan_limits limits; /* the caller's, before dispatch_run */
-	gint64 closes_s;  /* UNIX time; G_MAXINT64: never */
-	gint64 longest_s; /* of the windows to come; G_MAXINT64 without one */
+	gint64 closes_s;	   /* UNIX time; G_MAXINT64: never */
+	gint64 longest_s;	   /* of the windows to come; G_MAXINT64 without one */
 	enum dispatch_at_end at_end;
 	GPtrArray *targets; /* of struct dispatch_target * */
 	GPtrArray *moves;   /* of struct dispatch_move * */
