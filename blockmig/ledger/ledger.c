@@ -5,13 +5,14 @@
 #include <errno.h>
 #include <stdarg.h>
 
-enum { SCHEMA_VERSION = 1, BUSY_WAIT_MS = 10000 };
+enum { BUSY_WAIT_MS = 10000 };
 
 /*
- * A unit's row has neither rowid nor names: about 50 bytes a chunk.  AUTOINCREMENT so
- * that a number which the user has seen never comes back as another job.
+ * The steps from one version of the schema to the next.  A unit's row has neither rowid
+ * nor names: about 50 bytes a chunk.  AUTOINCREMENT so that a number which the user has
+ * seen never comes back as another job.
  */
-static const char schema[] =
+static const char *const schema[] = {
 	"CREATE TABLE job (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,"
 	" domain_uuid TEXT NOT NULL, domain_name TEXT NOT NULL, disk TEXT NOT NULL,"
 	" source TEXT NOT NULL, destination TEXT NOT NULL, state TEXT NOT NULL,"
@@ -30,7 +31,15 @@ static const char schema[] =
 	"CREATE TABLE unit (pass INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,"
 	" state INTEGER NOT NULL, data_bytes INTEGER NOT NULL, digest BLOB,"
 	" PRIMARY KEY (pass, first)) WITHOUT ROWID;"
-	"PRAGMA user_version = 1;";
+	"PRAGMA user_version = 1;",
+
+	"CREATE TABLE maintenance (place TEXT PRIMARY KEY, name TEXT NOT NULL,"
+	" since_s INTEGER NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE rate (source TEXT NOT NULL, destination TEXT NOT NULL,"
+	" bytes INTEGER NOT NULL, milliseconds INTEGER NOT NULL,"
+	" PRIMARY KEY (source, destination)) WITHOUT ROWID;"
+	"PRAGMA user_version = 2;",
+};
 
 gint64 ledger_now_s(void)
 {
@@ -183,15 +192,17 @@ static gboolean schema_prepare(struct ledger *ledger, GError **error)
 
 	if (!schema_version(ledger, &version, error))
 		return FALSE;
-	if (version == 0)
-		return execute(ledger, schema, error);
-	if (version == SCHEMA_VERSION)
-		return TRUE;
-	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
-		    "%s: written by another version of blockmig (schema %" G_GINT64_FORMAT
-		    ", this one knows %d); use that one, or another state folder",
-		    ledger->path, version, SCHEMA_VERSION);
-	return FALSE;
+	if (version < 0 || version > (gint64)G_N_ELEMENTS(schema)) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "%s: written by another version of blockmig (schema %" G_GINT64_FORMAT
+			    ", this one knows %zu); use that one, or another state folder",
+			    ledger->path, version, G_N_ELEMENTS(schema));
+		return FALSE;
+	}
+	for (; version < (gint64)G_N_ELEMENTS(schema); version++)
+		if (!execute(ledger, schema[version], error))
+			return FALSE;
+	return TRUE;
 }
 
 /* A transaction around the look and the creation: two processes may start at once. */

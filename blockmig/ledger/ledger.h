@@ -155,4 +155,33 @@ gboolean ledger_job_progress(struct ledger *ledger, gint64 job, struct ledger_pr
 /* Forgets a pass's rows. */
 gboolean ledger_pass_clear(struct ledger *ledger, gint64 pass, GError **error);
 
+/* ---- datastores ----------------------------------------------------------------- */
+
+/*
+ * A datastore in maintenance is being emptied: no new job may choose it as its destination.
+ * @place is its URL, canonical (url_format()); @name is for people.
+ */
+struct ledger_maintenance {
+	char *place, *name;
+	gint64 since_s; /* UNIX time */
+};
+void ledger_maintenance_free(struct ledger_maintenance *maintenance);
+
+/* Beginning it again keeps the time at which it began. */
+gboolean ledger_maintenance_begin(struct ledger *ledger, const char *place, const char *name,
+				  GError **error);
+/* No error where there is none. */
+gboolean ledger_maintenance_end(struct ledger *ledger, const char *place, GError **error);
+/* GPtrArray of struct ledger_maintenance *, by place. */
+GPtrArray *ledger_maintenance_list(struct ledger *ledger, GError **error);
+
+/*
+ * What one job from @source to @destination (places, as above) reaches, in bytes a second
+ * over its whole time: newer jobs count for more than older ones.  0: none was measured.
+ */
+gboolean ledger_rate_add(struct ledger *ledger, const char *source, const char *destination,
+			 guint64 bytes, guint64 milliseconds, GError **error);
+gboolean ledger_rate_get(struct ledger *ledger, const char *source, const char *destination,
+			 guint64 *bytes_per_second, GError **error);
+
 #endif
