@@ -13,7 +13,7 @@ BUILD   := build$(if $(FLAVOUR),/$(FLAVOUR))
 VERSION := 0.1.0
 
 CC      ?= cc
-PKGS    := gio-2.0 gio-unix-2.0 libvirt libnfs libiscsi libnbd libcrypto sqlite3 libxml-2.0 jansson
+PKGS    := gio-2.0 gio-unix-2.0 libvirt libnfs libiscsi libnbd libcrypto sqlite3 libxml-2.0 jansson libsystemd
 OPT     ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes \
 	   -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef

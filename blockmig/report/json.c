@@ -1,6 +1,6 @@
+#include "blockmig/report/json_text.h"
+#include "blockmig/report/night.h"
 #include "blockmig/report/sink.h"
-
-#include <jansson.h>
 
 /* Often enough to watch, seldom enough to keep: a log of a night stays readable. */
 enum { PROGRESS_INTERVAL_MS = 1000 };
@@ -10,16 +10,6 @@ struct json_sink {
 	FILE *out;
 	gint64 progress_us; /* the last progress line */
 };
-
-/* Paths need not be UTF-8; JSON text must be. */
-static json_t *text_or_null(const char *text)
-{
-	if (!text)
-		return json_null();
-	g_autofree char *valid = g_utf8_make_valid(text, -1);
-
-	return json_string(valid);
-}
 
 static json_t *bytes_or_null(guint64 bytes)
 {
@@ -139,6 +129,29 @@ static void json_summary(struct sink *sink, const struct move_summary *summary)
 	emit(sink, line);
 }
 
+/* What others have made is one line already. */
+static void emit_text(struct sink *sink, const char *line, const char *end)
+{
+	FILE *out = ((struct json_sink *)sink)->out;
+
+	fputs(line, out);
+	fputs(end, out);
+	fflush(out);
+}
+
+static void json_relay(struct sink *sink, const char *line)
+{
+	emit_text(sink, line, "\n");
+}
+
+static void json_night(struct sink *sink, const struct evacuation *evacuation, gboolean loud)
+{
+	g_autofree char *line = night_json(evacuation);
+
+	(void)loud;
+	emit_text(sink, line, "");
+}
+
 static void json_plan(struct sink *sink, const struct move_plan *plan)
 {
 	json_t *line = json_pack(
@@ -241,6 +254,8 @@ static const struct sink_operations json_operations = {
 	.progress = json_progress,
 	.message = json_message,
 	.summary = json_summary,
+	.relay = json_relay,
+	.night = json_night,
 	.plan = json_plan,
 	.plans = json_plans,
 	.comparison = json_comparison,

@@ -104,6 +104,17 @@ void reporter_summary(struct reporter *reporter, const struct move_summary *summ
 	TELL(reporter, summary, summary);
 }
 
+void reporter_relay(struct reporter *reporter, const char *line)
+{
+	TELL(reporter, relay, line);
+}
+
+void reporter_night(struct reporter *reporter, const struct evacuation *evacuation, gboolean loud)
+{
+	TELL(reporter, clear);
+	TELL(reporter, night, evacuation, loud);
+}
+
 void reporter_plan(struct reporter *reporter, const struct move_plan *plan)
 {
 	TELL(reporter, plan, plan);

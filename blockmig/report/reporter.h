@@ -14,6 +14,7 @@
 #define REPORT_REPORTER_H
 
 #include "blockmig/copy/compare.h"
+#include "blockmig/evacuate/evacuation.h"
 #include "blockmig/move/move.h"
 
 #include <glib.h>
@@ -43,6 +44,14 @@ void reporter_warning(struct reporter *reporter, gint64 job, const char *text);
 void reporter_error(struct reporter *reporter, gint64 job, const GError *error, int exit_status);
 /* The last word about a job. */
 void reporter_summary(struct reporter *reporter, const struct move_summary *summary);
+
+/* A line of JSON that a move said which is a process of its own. */
+void reporter_relay(struct reporter *reporter, const char *line);
+/*
+ * The last word about an evacuation.  One that succeeded is told in words only where @loud:
+ * cron sends a mail for every word.  The others are told in any case.
+ */
+void reporter_night(struct reporter *reporter, const struct evacuation *evacuation, gboolean loud);
 
 /* What `plan` found; then, once, over all disks. */
 void reporter_plan(struct reporter *reporter, const struct move_plan *plan);

@@ -30,6 +30,8 @@ struct sink_operations {
 	void (*clear)(struct sink *sink);
 	void (*message)(struct sink *sink, const struct message *message);
 	void (*summary)(struct sink *sink, const struct move_summary *summary);
+	void (*relay)(struct sink *sink, const char *line);
+	void (*night)(struct sink *sink, const struct evacuation *evacuation, gboolean loud);
 	void (*plan)(struct sink *sink, const struct move_plan *plan);
 	void (*plans)(struct sink *sink, guint disks, guint obstacles);
 	void (*comparison)(struct sink *sink, const struct comparison *comparison,

@@ -1,3 +1,4 @@
+#include "blockmig/report/night.h"
 #include "blockmig/report/sink.h"
 #include "blockmig/report/table.h"
 #include "common/units.h"
@@ -136,6 +137,19 @@ static void text_summary(struct sink *sink, const struct move_summary *summary)
 	if (summary->sha256 && *summary->sha256)
 		fprintf(out, "  sha256 root: %s\n", summary->sha256);
 	fflush(out);
+}
+
+static void text_night(struct sink *sink, const struct evacuation *evacuation, gboolean loud)
+{
+	struct text *text = (struct text *)sink;
+	gboolean good = evacuation_status(evacuation) == 0;
+	FILE *file = good ? out_of(sink) : text->err;
+	g_autofree char *words = night_text(evacuation);
+
+	if (!file || (good && !loud))
+		return;
+	fputs(words, file);
+	fflush(file);
 }
 
 static void print_list(FILE *out, const char *head, GPtrArray *texts)
@@ -335,6 +349,7 @@ static const struct sink_operations text_operations = {
 	.phase = text_phase,
 	.message = text_message,
 	.summary = text_summary,
+	.night = text_night,
 	.plan = text_plan,
 	.plans = text_plans,
 	.comparison = text_comparison,
