@@ -1,6 +1,7 @@
 #include "blockmig/move/preflight.h"
 
 #include "blockmig/move/overlay.h"
+#include "blockmig/vm/domain_load.h"
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 #include "common/units.h"
@@ -184,9 +185,9 @@ static void check_block_job(struct preflight *preflight, const struct disk *disk
 static void check_inactive(struct preflight *preflight, const struct disk *live)
 {
 	struct job *job = preflight->job;
-	g_autofree char *xml =
-		session_xml(preflight->context->session, job->domain_uuid, TRUE, NULL);
-	AUTO(domain) domain = xml ? domain_parse(xml, NULL) : NULL;
+	g_autofree char *xml = NULL;
+	AUTO(domain)
+	domain = domain_load(preflight->context->session, job->domain_uuid, TRUE, &xml, NULL);
 	const struct disk *disk = domain ? domain_disk(domain, live->target) : NULL;
 
 	if (!disk || !disk_layer(disk, 0) ||

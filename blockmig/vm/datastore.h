@@ -23,7 +23,9 @@ struct datastore {
 	char *path;	 /* as QEMU sees it; NULL: network disks */
 	struct url *url; /* a place, or one image or LUN where the user named one */
 	struct transport_config transport;
-	char *secret; /* libvirt secret (usage) for the guest's iSCSI disks; NULL: none */
+	char *secret;		/* libvirt secret (usage) for the guest's iSCSI disks; NULL: none */
+	gboolean is_pool;	/* of libvirt, called @name */
+	gboolean is_iscsi_pool; /* and of type iscsi: the kernel's initiator has its LUNs too */
 };
 
 /* The configuration file, read once. */
@@ -42,7 +44,8 @@ AUTO_DEFINE(config, config_free)
 
 /*
  * The datastore that --to names: a section, a URL, a path; owned by @config.  @pool_xml
- * may be NULL; it is the XML of a libvirt pool of that name (dir, fs, netfs, iscsi-direct).
+ * may be NULL; it is the XML of a libvirt pool of that name (dir, fs, netfs, iscsi-direct,
+ * iscsi: its LUNs are reached, and given to guests, as network disks).
  * A URL or path inside a configured datastore has that one's secrets and path.
  */
 const struct datastore *config_datastore(struct config *config, const char *text,
