@@ -234,6 +234,14 @@ struct datastore *datastore_of_pool(const char *text, GError **error)
 	return g_steal_pointer(&datastore);
 }
 
+char *pool_name(const char *text)
+{
+	AUTO(xml_text) xml = xml_text_parse(text, NULL);
+	const xmlNode *name = xml ? xml_child(xml_text_root(xml), "name") : NULL;
+
+	return name ? xml_content(name) : NULL;
+}
+
 /* ---- by what the user typed --------------------------------------------------------------------
  */
 
