@@ -24,7 +24,7 @@ static void store_free(gpointer data)
 	g_free(store);
 }
 
-static void domain_free(gpointer data)
+static void one_domain_free(gpointer data)
 {
 	struct inventory_domain *domain = data;
 
@@ -62,7 +62,7 @@ struct inventory *inventory_new(void)
 	struct inventory *inventory = g_new0(struct inventory, 1);
 
 	inventory->stores = g_ptr_array_new_with_free_func(store_free);
-	inventory->domains = g_ptr_array_new_with_free_func(domain_free);
+	inventory->domains = g_ptr_array_new_with_free_func(one_domain_free);
 	inventory->disks = g_ptr_array_new_with_free_func(disk_free);
 	inventory->residue = g_ptr_array_new_with_free_func(residue_free);
 	return inventory;

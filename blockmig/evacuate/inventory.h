@@ -12,6 +12,7 @@
 #ifndef EVACUATE_INVENTORY_H
 #define EVACUATE_INVENTORY_H
 
+#include "blockmig/vm/domain.h"
 #include "blockmig/vm/session.h"
 #include "common/auto.h"
 
@@ -77,16 +78,6 @@ struct inventory_disk {
 	const struct inventory_store *job_store; /* its destination; NULL: none of ours */
 	int job_lun;				 /* -1: a file */
 	guint64 job_bytes;			 /* of it, what is there already */
-};
-
-enum residue_kind {
-	RESIDUE_NVRAM,
-	RESIDUE_TPM,
-	RESIDUE_BOOT,	/* kernel, initrd, dtb, loader */
-	RESIDUE_MEDIUM, /* in a CD-ROM or floppy drive */
-	RESIDUE_MANAGED_SAVE,
-	RESIDUE_SNAPSHOT, /* named by a libvirt snapshot: overlays, memory */
-	RESIDUE_OTHER,	  /* serial logs, shared folders … */
 };
 
 /* What a domain names on a datastore and no move of a disk takes away. */

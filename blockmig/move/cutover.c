@@ -3,6 +3,7 @@
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/phases.h"
 
+#include "blockmig/vm/domain_load.h"
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 
@@ -231,6 +232,8 @@ static gboolean define_destination(struct move *move, GError **error)
 
 	if (!wanted)
 		return FALSE;
+	if (source_is_volume(&job->destination->source))
+		volume_refresh(session, move->destination);
 	job->finished_cold = TRUE;
 	job->return_to = DISK_OFF;
 	if (!move_save(move, error) || !session_define(session, wanted, error))

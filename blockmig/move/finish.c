@@ -5,6 +5,7 @@
 #include "blockmig/move/phases.h"
 #include "blockmig/move/usage.h"
 
+#include "blockmig/vm/domain_load.h"
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 
@@ -13,8 +14,7 @@ enum { TRIES = 5 };
 static struct disk *inactive_disk(struct move *move, char **xml, struct domain **domain,
 				  GError **error)
 {
-	*xml = session_xml(move->context.session, move->job->domain_uuid, TRUE, error);
-	*domain = *xml ? domain_parse(*xml, error) : NULL;
+	*domain = domain_load(move->context.session, move->job->domain_uuid, TRUE, xml, error);
 	return *domain ? domain_disk(*domain, move->job->disk) : NULL;
 }
 
@@ -151,6 +151,8 @@ gboolean merge_run(struct move *move, GError **error)
 	g_autoptr(GPtrArray) chain = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
 
 	g_ptr_array_add(chain, layer_copy(job->destination));
+	/* A guest cannot start from a volume that its pool does not know yet. */
+	volume_refresh(move->context.session, move->destination);
 	return define_onto(move, chain, FALSE, error) && remove_landed(move, error);
 }
 
@@ -230,5 +232,7 @@ gboolean retire_run(struct move *move, GError **error)
 	}
 	if (job->options.delete_source && !delete_source(move, error))
 		return FALSE;
+	if (job->options.delete_source)
+		volume_refresh(move->context.session, move->source);
 	return claim_release(move, error);
 }

@@ -1,5 +1,6 @@
 #include "blockmig/move/job.h"
 
+#include "blockmig/vm/domain_load.h"
 #include "common/error.h"
 
 void move_options_init(struct move_options *options)
@@ -92,10 +93,8 @@ struct world *world_look(struct move *move, GError **error)
 
 	if (!session_state(move->context.session, uuid, &world->state, error))
 		return NULL;
-	world->xml = session_xml(move->context.session, uuid, world->state.run == RUN_OFF, error);
-	if (!world->xml)
-		return NULL;
-	world->domain = domain_parse(world->xml, error);
+	world->domain = domain_load(move->context.session, uuid, world->state.run == RUN_OFF,
+				    &world->xml, error);
 	if (!world->domain)
 		return NULL;
 	world->disk = domain_disk(world->domain, move->job->disk);

@@ -1,6 +1,7 @@
 #include "blockmig/move/preflight.h"
 
 #include "blockmig/move/overlay.h"
+#include "blockmig/vm/domain_load.h"
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 #include "common/units.h"
@@ -38,19 +39,25 @@ void preflight_warning(struct preflight *preflight, const char *format, ...)
 	va_end(arguments);
 }
 
-gboolean preflight_passed(const struct preflight *preflight, GError **error)
+char *preflight_obstacles(const struct preflight *preflight)
 {
 	const GPtrArray *obstacles = preflight->plan->obstacles;
-
-	if (!obstacles->len)
-		return TRUE;
-	g_autoptr(GString) text = g_string_new(NULL);
+	GString *text = obstacles->len ? g_string_new(NULL) : NULL;
 
 	for (guint i = 0; i < obstacles->len; i++)
 		g_string_append_printf(text, "%s%s", i ? "; also: " : "",
 				       (const char *)g_ptr_array_index(obstacles, i));
+	return text ? g_string_free(text, FALSE) : NULL;
+}
+
+gboolean preflight_passed(const struct preflight *preflight, GError **error)
+{
+	g_autofree char *text = preflight_obstacles(preflight);
+
+	if (!text)
+		return TRUE;
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT, "%s/%s: %s",
-		    preflight->plan->domain, preflight->plan->disk, text->str);
+		    preflight->plan->domain, preflight->plan->disk, text);
 	return FALSE;
 }
 
@@ -184,9 +191,9 @@ static void check_block_job(struct preflight *preflight, const struct disk *disk
 static void check_inactive(struct preflight *preflight, const struct disk *live)
 {
 	struct job *job = preflight->job;
-	g_autofree char *xml =
-		session_xml(preflight->context->session, job->domain_uuid, TRUE, NULL);
-	AUTO(domain) domain = xml ? domain_parse(xml, NULL) : NULL;
+	g_autofree char *xml = NULL;
+	AUTO(domain)
+	domain = domain_load(preflight->context->session, job->domain_uuid, TRUE, &xml, NULL);
 	const struct disk *disk = domain ? domain_disk(domain, live->target) : NULL;
 
 	if (!disk || !disk_layer(disk, 0) ||
@@ -354,6 +361,18 @@ static void fill_plan(struct preflight *preflight)
 	plan->destination =
 		job->destination ? source_text(&job->destination->source) : g_strdup("");
 	plan->destination_format = g_strdup(job->destination ? job->destination->format : "");
+}
+
+struct preflight *preflight_of_source(struct move_context *context, const char *domain,
+				      const char *disk, GError **error)
+{
+	AUTO(preflight) preflight = begin(context, domain, disk, error);
+
+	if (!preflight)
+		return NULL;
+	check_domain(preflight);
+	check_disk(preflight);
+	return g_steal_pointer(&preflight);
 }
 
 struct preflight *preflight_run(struct move_context *context, const char *domain, const char *disk,

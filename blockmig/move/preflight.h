@@ -28,6 +28,15 @@ AUTO_DEFINE(preflight, preflight_free)
 struct preflight *preflight_run(struct move_context *context, const char *domain, const char *disk,
 				const char *to, GError **error);
 
+/*
+ * The source's side alone: whether the disk can be moved anywhere.  As above.
+ */
+struct preflight *preflight_of_source(struct move_context *context, const char *domain,
+				      const char *disk, GError **error);
+
+/* All obstacles in one text; NULL where there is none.  The caller frees. */
+char *preflight_obstacles(const struct preflight *preflight);
+
 /* The first obstacle as an error, with the number of the others; TRUE where there is none. */
 gboolean preflight_passed(const struct preflight *preflight, GError **error);
 

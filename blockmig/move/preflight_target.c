@@ -4,6 +4,7 @@
 #include "blockmig/move/usage.h"
 
 #include "blockmig/copy/qcow2.h"
+#include "blockmig/vm/domain_load.h"
 #include "common/error.h"
 #include "common/units.h"
 
@@ -261,6 +262,22 @@ static struct place *choose_place(struct preflight *preflight, const struct data
 	return place;
 }
 
+/* A disk that its domain names as a pool's volume is named so at the destination too. */
+static void name_as_volume(struct preflight *preflight)
+{
+	struct job *job = preflight->job;
+	struct source *source = &job->destination->source;
+
+	if (!job->source->source.pool)
+		return;
+	if (!volume_of_place(preflight->context->session, preflight->destination, &source->pool,
+			     &source->volume, &source->volume_mode))
+		preflight_warning(preflight,
+				  "the domain names the disk as a volume of pool %s, and will name "
+				  "it by its address: the destination is no pool of libvirt",
+				  job->source->source.pool);
+}
+
 /* A block device that was named by its path takes what a LUN takes. */
 static void settle_device(struct preflight *preflight, struct handle *handle)
 {
@@ -332,6 +349,7 @@ void preflight_target(struct preflight *preflight)
 				   failure ? failure->message : "no place was found");
 		return;
 	}
+	name_as_volume(preflight);
 	check_maintenance(preflight);
 	check_place(preflight);
 	check_overlays(preflight);

@@ -1,5 +1,6 @@
 #include "blockmig/move/usage.h"
 
+#include "blockmig/vm/domain_load.h"
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 
@@ -35,14 +36,11 @@ static gboolean names(struct config *config, const struct source *source, const 
 	return g_strcmp0(theirs, url) == 0;
 }
 
-static char *find_in(struct move_context *context, const char *xml, const struct place *image,
-		     const char *except_disk, GError **error)
+static char *find_in(struct move_context *context, const struct domain *domain,
+		     const struct place *image, const char *except_disk)
 {
 	g_autofree char *url = url_format(image->url);
-	AUTO(domain) domain = domain_parse(xml, error);
 
-	if (!domain)
-		return NULL;
 	for (guint d = 0; d < domain->disks->len; d++) {
 		const struct disk *disk = g_ptr_array_index(domain->disks, d);
 
@@ -71,13 +69,13 @@ char *usage_find(struct move_context *context, const struct place *image, const 
 
 		for (int inactive = 0; inactive <= 1; inactive++) {
 			g_autoptr(GError) failure = NULL;
-			g_autofree char *xml =
-				session_xml(context->session, uuid, inactive, &failure);
+			AUTO(domain)
+			domain = domain_load(context->session, uuid, inactive, NULL, &failure);
 
 			/* Undefined since it was listed: it names nothing any more. */
-			if (!xml && error_is(failure, BLOCKMIG_ERROR_NOT_FOUND))
+			if (!domain && error_is(failure, BLOCKMIG_ERROR_NOT_FOUND))
 				break;
-			char *user = xml ? find_in(context, xml, image, except, &failure) : NULL;
+			char *user = domain ? find_in(context, domain, image, except) : NULL;
 
 			if (user)
 				return user;

@@ -13,6 +13,7 @@
 #define CONFIG_PATH	"/etc/blockmig/blockmig.conf"
 #define MAIN_SECTION	"blockmig"
 #define SECTION_PREFIX	"datastore "
+#define DOMAIN_PREFIX	"domain "
 #define SCRATCH_DEFAULT "/var/lib/libvirt/blockmig"
 
 /* Keys of [blockmig] that stand for a command line option of the same name. */
@@ -22,6 +23,7 @@ static const char *const default_keys[] = {
 	"converge", NULL};
 static const char *const datastore_keys[] = {"path",   "url",	    "address", "chap-file",
 					     "secret", "initiator", NULL};
+static const char *const domain_keys[] = {"priority", "keep-together", "prefer", "avoid", NULL};
 
 static gboolean usage(GError **error, const char *path, const char *format, ...)
 	G_GNUC_PRINTF(3, 4);
@@ -221,6 +223,75 @@ static gboolean read_datastore(struct config *config, GKeyFile *file, const char
 	return TRUE;
 }
 
+static void domain_rule_free(gpointer data)
+{
+	struct domain_rule *rule = data;
+
+	g_free(rule->pattern);
+	g_strfreev(rule->prefer);
+	g_strfreev(rule->avoid);
+	g_free(rule);
+}
+
+static gboolean read_rule(GKeyFile *file, const char *section, struct domain_rule *rule,
+			  GError **error)
+{
+	static const char *const yes_or_no[] = {"no", "yes", NULL};
+	g_autofree char *priority = g_key_file_get_string(file, section, "priority", NULL);
+	g_autofree char *together = g_key_file_get_string(file, section, "keep-together", NULL);
+	gint64 number = 0;
+
+	if (priority && !g_ascii_string_to_signed(priority, 10, -1000, 1000, &number, NULL))
+		return usage(error, "priority", "'%s' is no number from -1000 to 1000", priority);
+	if (together && !g_strv_contains(yes_or_no, together))
+		return usage(error, "keep-together", "'%s' is not yes or no", together);
+	rule->has_priority = priority != NULL;
+	rule->priority = (int)number;
+	rule->has_together = together != NULL;
+	rule->keep_together = g_strcmp0(together, "yes") == 0;
+	rule->prefer = read_list(file, section, "prefer");
+	rule->avoid = read_list(file, section, "avoid");
+	return TRUE;
+}
+
+static gboolean read_domain(struct config *config, GKeyFile *file, const char *section,
+			    GError **error)
+{
+	struct domain_rule *rule = g_new0(struct domain_rule, 1);
+
+	g_ptr_array_add(config->domains, rule);
+	rule->pattern = g_strstrip(g_strdup(section + strlen(DOMAIN_PREFIX)));
+	if (!check_keys(file, config->path, section, domain_keys, error))
+		return FALSE;
+	if (read_rule(file, section, rule, error))
+		return TRUE;
+	g_prefix_error(error, "%s: [%s]: ", config->path, section);
+	return FALSE;
+}
+
+struct domain_rule config_domain_rule(const struct config *config, const char *name)
+{
+	struct domain_rule all = {0};
+
+	for (guint i = 0; i < config->domains->len; i++) {
+		const struct domain_rule *rule = g_ptr_array_index(config->domains, i);
+
+		if (!g_pattern_match_simple(rule->pattern, name))
+			continue;
+		if (rule->has_priority) {
+			all.has_priority = TRUE;
+			all.priority = rule->priority;
+		}
+		if (rule->has_together) {
+			all.has_together = TRUE;
+			all.keep_together = rule->keep_together;
+		}
+		all.prefer = rule->prefer ? rule->prefer : all.prefer;
+		all.avoid = rule->avoid ? rule->avoid : all.avoid;
+	}
+	return all;
+}
+
 /* Keys with a member of their own in struct config; the rest are defaults of options. */
 static gboolean read_main_key(struct config *config, const char *key, char *value, GError **error)
 {
@@ -272,6 +343,8 @@ static gboolean read_sections(struct config *config, GKeyFile *file, GError **er
 			ok = read_main(config, file, error);
 		else if (g_str_has_prefix(sections[i], SECTION_PREFIX))
 			ok = read_datastore(config, file, sections[i], error);
+		else if (g_str_has_prefix(sections[i], DOMAIN_PREFIX))
+			ok = read_domain(config, file, sections[i], error);
 		else
 			ok = usage(error, config->path, "unknown section [%s]", sections[i]);
 		if (!ok)
@@ -290,6 +363,7 @@ static struct config *config_new(const char *path)
 	config->path = g_strdup(path);
 	config->scratch = g_strdup(SCRATCH_DEFAULT);
 	config->datastores = g_ptr_array_new_with_free_func((GDestroyNotify)datastore_free);
+	config->domains = g_ptr_array_new_with_free_func(domain_rule_free);
 	config->defaults = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	return config;
 }
@@ -317,6 +391,7 @@ void config_free(struct config *config)
 	g_free(config->path);
 	g_free(config->scratch);
 	g_ptr_array_unref(config->datastores);
+	g_ptr_array_unref(config->domains);
 	g_hash_table_unref(config->defaults);
 	g_free(config);
 }

@@ -191,10 +191,13 @@ static gboolean read_pool(const xmlNode *pool, struct datastore *datastore, GErr
 	gboolean is_netfs = g_strcmp0(type, "netfs") == 0;
 	g_autofree char *url = NULL;
 
-	if (!is_folder && !is_netfs && g_strcmp0(type, "iscsi-direct") != 0) {
+	datastore->is_pool = TRUE;
+	datastore->is_iscsi_pool = g_strcmp0(type, "iscsi") == 0;
+	if (!is_folder && !is_netfs && !datastore->is_iscsi_pool &&
+	    g_strcmp0(type, "iscsi-direct") != 0) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_USAGE,
-			    "a pool of type '%s' is no datastore (dir, fs, netfs and "
-			    "iscsi-direct are); name a URL or a section of the configuration",
+			    "a pool of type '%s' is no datastore (dir, fs, netfs, iscsi-direct "
+			    "and iscsi are); name a URL or a section of the configuration",
 			    type ? type : "");
 		return FALSE;
 	}
@@ -229,6 +232,14 @@ struct datastore *datastore_of_pool(const char *text, GError **error)
 		return NULL;
 	}
 	return g_steal_pointer(&datastore);
+}
+
+char *pool_name(const char *text)
+{
+	AUTO(xml_text) xml = xml_text_parse(text, NULL);
+	const xmlNode *name = xml ? xml_child(xml_text_root(xml), "name") : NULL;
+
+	return name ? xml_content(name) : NULL;
 }
 
 /* ---- by what the user typed --------------------------------------------------------------------

@@ -23,7 +23,21 @@ struct datastore {
 	char *path;	 /* as QEMU sees it; NULL: network disks */
 	struct url *url; /* a place, or one image or LUN where the user named one */
 	struct transport_config transport;
-	char *secret; /* libvirt secret (usage) for the guest's iSCSI disks; NULL: none */
+	char *secret;		/* libvirt secret (usage) for the guest's iSCSI disks; NULL: none */
+	gboolean is_pool;	/* of libvirt, called @name */
+	gboolean is_iscsi_pool; /* and of type iscsi: the kernel's initiator has its LUNs too */
+};
+
+/* The name in a pool's XML; NULL: it is none. */
+char *pool_name(const char *xml);
+
+/* [domain PATTERN]: what evacuate does with the disks of the domains of such names. */
+struct domain_rule {
+	char *pattern; /* '*' and '?' as a shell has them */
+	gboolean has_priority, has_together;
+	int priority;
+	gboolean keep_together;
+	char **prefer, **avoid; /* names of datastores; NULL: not said */
 };
 
 /* The configuration file, read once. */
@@ -32,6 +46,7 @@ struct config {
 	char *scratch;	       /* /var/lib/libvirt/blockmig unless given */
 	guint64 bwlimit;       /* 0: none */
 	GPtrArray *datastores; /* of struct datastore * */
+	GPtrArray *domains;    /* of struct domain_rule *, in the file's order */
 	GHashTable *defaults;  /* other keys of [blockmig] by name: char * to char * */
 };
 
@@ -42,11 +57,18 @@ AUTO_DEFINE(config, config_free)
 
 /*
  * The datastore that --to names: a section, a URL, a path; owned by @config.  @pool_xml
- * may be NULL; it is the XML of a libvirt pool of that name (dir, fs, netfs, iscsi-direct).
+ * may be NULL; it is the XML of a libvirt pool of that name (dir, fs, netfs, iscsi-direct,
+ * iscsi: its LUNs are reached, and given to guests, as network disks).
  * A URL or path inside a configured datastore has that one's secrets and path.
  */
 const struct datastore *config_datastore(struct config *config, const char *text,
 					 const char *pool_xml, GError **error);
+
+/*
+ * What the sections that fit a domain called @name say together, a later one before an
+ * earlier one; the strings are @config's.
+ */
+struct domain_rule config_domain_rule(const struct config *config, const char *name);
 
 /* An image at both its addresses. */
 struct place {
@@ -85,5 +107,16 @@ gboolean place_is_in(const struct place *place, const char *folder);
  */
 gboolean place_same_image(const struct place *a, const struct place *b, gboolean *same,
 			  GError **error);
+
+/*
+ * Which of @datastores (const struct datastore *) has the image that a domain names, by
+ * whatever name: a path or URL below it, a mount, another spelling of its server, a symbolic
+ * link or bind mount to its folder, a device of its target.  *lun is the LUN's number, else
+ * -1.  NULL where none has it.
+ */
+const struct datastore *datastore_of_source(GPtrArray *datastores, struct config *config,
+					    const struct source *source, int *lun);
+/* Whether one of both lies in the other, or they are the same place. */
+gboolean datastore_overlaps(const struct datastore *a, const struct datastore *b);
 
 #endif

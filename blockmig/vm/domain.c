@@ -7,6 +7,14 @@
 #include <libxml/xpath.h>
 #include <string.h>
 
+static void residue_free(gpointer data)
+{
+	struct domain_residue *residue = data;
+
+	g_free(residue->path);
+	g_free(residue);
+}
+
 static void disk_free(gpointer data)
 {
 	struct disk *disk = data;
@@ -136,26 +144,40 @@ static void read_disks(const xmlNode *root, struct domain *domain)
 /* ---- what is not a disk ------------------------------------------------------------ */
 
 /* Where a domain names files and folders that a move of its disks leaves behind. */
-static const char *const residue_paths[] = {
-	"/domain/os/loader/text()",
-	"/domain/os/nvram/text()",
-	"/domain/os/nvram/source/@file",
-	"/domain/os/nvram/source/@dev",
-	"/domain/os/kernel/text()",
-	"/domain/os/initrd/text()",
-	"/domain/os/dtb/text()",
-	"/domain/devices/tpm/backend/source/@path",
-	"/domain/devices/filesystem/source/@dir",
-	"//devices/*[self::serial or self::parallel or self::console][@type='file']/source/@path",
-	"/domain/devices/*/log/@file",
+static const struct {
+	enum residue_kind kind;
+	const char *path;
+} residue_paths[] = {
+	{RESIDUE_BOOT, "/domain/os/loader/text()"},
+	{RESIDUE_NVRAM, "/domain/os/nvram/text()"},
+	{RESIDUE_NVRAM, "/domain/os/nvram/source/@file"},
+	{RESIDUE_NVRAM, "/domain/os/nvram/source/@dev"},
+	{RESIDUE_BOOT, "/domain/os/kernel/text()"},
+	{RESIDUE_BOOT, "/domain/os/initrd/text()"},
+	{RESIDUE_BOOT, "/domain/os/dtb/text()"},
+	{RESIDUE_TPM, "/domain/devices/tpm/backend/source/@path"},
+	{RESIDUE_OTHER, "/domain/devices/filesystem/source/@dir"},
+	{RESIDUE_OTHER, "//devices/*[self::serial or self::parallel or self::console]"
+			"[@type='file']/source/@path"},
+	{RESIDUE_OTHER, "/domain/devices/*/log/@file"},
 };
 
-static void add_residue(struct domain *domain, const char *text)
+static gboolean same_residue(gconstpointer residue, gconstpointer path)
+{
+	return g_str_equal(((const struct domain_residue *)residue)->path, path);
+}
+
+static void add_residue(struct domain *domain, enum residue_kind kind, const char *text)
 {
 	g_autofree char *path = g_strstrip(g_strdup(text));
+	struct domain_residue *residue;
 
-	if (*path && !g_ptr_array_find_with_equal_func(domain->residue, path, g_str_equal, NULL))
-		g_ptr_array_add(domain->residue, g_steal_pointer(&path));
+	if (!*path || g_ptr_array_find_with_equal_func(domain->residue, path, same_residue, NULL))
+		return;
+	residue = g_new0(struct domain_residue, 1);
+	residue->kind = kind;
+	residue->path = g_steal_pointer(&path);
+	g_ptr_array_add(domain->residue, residue);
 }
 
 static void read_residue(const struct xml_text *xml, struct domain *domain)
@@ -165,12 +187,12 @@ static void read_residue(const struct xml_text *xml, struct domain *domain)
 
 	for (guint i = 0; i < G_N_ELEMENTS(residue_paths); i++) {
 		xmlXPathObject *found =
-			xmlXPathEvalExpression((const xmlChar *)residue_paths[i], context);
+			xmlXPathEvalExpression((const xmlChar *)residue_paths[i].path, context);
 
 		for (int n = 0; found && n < xmlXPathNodeSetGetLength(found->nodesetval); n++) {
 			g_autofree char *text = xml_content(found->nodesetval->nodeTab[n]);
 
-			add_residue(domain, text);
+			add_residue(domain, residue_paths[i].kind, text);
 		}
 		xmlXPathFreeObject(found);
 	}
@@ -179,7 +201,7 @@ static void read_residue(const struct xml_text *xml, struct domain *domain)
 	if (xml_attribute_is(xml_child(tpm, "backend"), "type", "emulator")) {
 		g_autofree char *state = g_strconcat("/var/lib/libvirt/swtpm/", domain->uuid, NULL);
 
-		add_residue(domain, state);
+		add_residue(domain, RESIDUE_TPM, state);
 	}
 }
 
@@ -198,6 +220,17 @@ static void read_labels(const xmlNode *root, struct domain *domain)
 	}
 }
 
+static void read_priority(const xmlNode *element, struct domain *domain)
+{
+	g_autofree char *text = xml_attribute(element, "priority");
+	gint64 number;
+
+	if (!text || !g_ascii_string_to_signed(text, 10, -1000, 1000, &number, NULL))
+		return;
+	domain->has_priority = TRUE;
+	domain->priority = (int)number;
+}
+
 static void read_metadata(const struct xml_text *xml, struct domain *domain)
 {
 	const xmlNode *metadata = xml_child(xml_text_root(xml), "metadata");
@@ -206,10 +239,13 @@ static void read_metadata(const struct xml_text *xml, struct domain *domain)
 	for (; element; element = xmlNextElementSibling(element)) {
 		const struct xml_span *span = xml_text_span(xml, element);
 
-		if (!element->ns || strcmp((const char *)element->ns->href, XML_METADATA_URI) != 0)
-			continue;
-		domain->metadata = g_strndup(xml->text + span->start, span->end - span->start);
-		return;
+		const char *uri = element->ns ? (const char *)element->ns->href : "";
+
+		if (strcmp(uri, XML_METADATA_URI) == 0 && !domain->metadata)
+			domain->metadata =
+				g_strndup(xml->text + span->start, span->end - span->start);
+		else if (strcmp(uri, XML_EVACUATE_URI) == 0)
+			read_priority(element, domain);
 	}
 }
 
@@ -230,7 +266,7 @@ struct domain *domain_parse(const char *text, GError **error)
 	}
 	domain = g_new0(struct domain, 1);
 	domain->disks = g_ptr_array_new_with_free_func(disk_free);
-	domain->residue = g_ptr_array_new_with_free_func(g_free);
+	domain->residue = g_ptr_array_new_with_free_func(residue_free);
 	domain->name = xml_content(xml_child(root, "name"));
 	domain->uuid = xml_content(xml_child(root, "uuid"));
 	read_disks(root, domain);
@@ -238,4 +274,39 @@ struct domain *domain_parse(const char *text, GError **error)
 	read_labels(root, domain);
 	read_metadata(xml, domain);
 	return domain;
+}
+
+/* ---- snapshots ---------------------------------------------------------------------- */
+
+/* Of <disk> elements, and of <memory file=…>. */
+static void add_snapshot_source(GPtrArray *sources, const xmlNode *element)
+{
+	g_autofree char *memory = xml_attribute(element, "file");
+	AUTO(source) source = source_new(memory ? SOURCE_FILE : SOURCE_NONE, memory);
+
+	if (!memory) {
+		source_clear(source);
+		source_read_xml(element, source);
+	}
+	if (source->type != SOURCE_NONE)
+		g_ptr_array_add(sources, g_steal_pointer(&source));
+}
+
+GPtrArray *domain_snapshot_sources(const char *text, GError **error)
+{
+	AUTO(xml_text) xml = xml_text_parse(text, error);
+	GPtrArray *sources;
+	xmlXPathContext *context;
+	xmlXPathObject *found;
+
+	if (!xml)
+		return NULL;
+	sources = g_ptr_array_new_with_free_func((GDestroyNotify)source_free);
+	context = xmlXPathNewContext(xml->doc);
+	found = xmlXPathEvalExpression((const xmlChar *)"//disk | //memory[@file]", context);
+	for (int n = 0; found && n < xmlXPathNodeSetGetLength(found->nodesetval); n++)
+		add_snapshot_source(sources, found->nodesetval->nodeTab[n]);
+	xmlXPathFreeObject(found);
+	xmlXPathFreeContext(context);
+	return sources;
 }

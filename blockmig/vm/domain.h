@@ -36,6 +36,11 @@ struct source {
 	guint64 slice_bytes; /* <slices><slice type='storage' offset='0' size=…>; 0 = none */
 	guint64 slice_offset;
 	char *other; /* other: what it is, for messages */
+	/*
+	 * <source pool=… volume=… mode=…>: how the XML names it.  domain_load() finds out the
+	 * address, and makes it one of the types above.
+	 */
+	char *pool, *volume, *volume_mode;
 };
 
 /* One image of a chain. */
@@ -66,19 +71,41 @@ struct disk {
 	struct mirror mirror;
 };
 
+/* Files that a domain names and that are not its disks. */
+enum residue_kind {
+	RESIDUE_NVRAM,
+	RESIDUE_TPM,
+	RESIDUE_BOOT,	/* kernel, initrd, dtb, loader */
+	RESIDUE_MEDIUM, /* in a CD-ROM or floppy drive */
+	RESIDUE_MANAGED_SAVE,
+	RESIDUE_SNAPSHOT, /* named by a libvirt snapshot: overlays, memory */
+	RESIDUE_OTHER,	  /* serial logs, shared folders … */
+};
+
+struct domain_residue {
+	enum residue_kind kind; /* NVRAM, TPM, BOOT or OTHER */
+	char *path;
+};
+
 struct domain {
 	char *name;
 	char *uuid;
 	GPtrArray *disks;   /* of struct disk *, in the XML's order */
-	GPtrArray *residue; /* of char *: NVRAM, TPM state, kernel: files that are not disks */
+	GPtrArray *residue; /* of struct domain_residue *: NVRAM, TPM state, kernel … */
 	char *metadata;	    /* our own element's text, or NULL */
-	char *dac_label;    /* "+64055:+64055" of <seclabel model='dac'>, or NULL */
-	gboolean apparmor;  /* a <seclabel model='apparmor'> that confines */
+	/* What <blockmig:evacuate priority=…> in the metadata says; has_priority: it is there. */
+	gboolean has_priority;
+	int priority;
+	char *dac_label;   /* "+64055:+64055" of <seclabel model='dac'>, or NULL */
+	gboolean apparmor; /* a <seclabel model='apparmor'> that confines */
 };
 
 struct domain *domain_parse(const char *xml, GError **error);
 void domain_free(struct domain *domain);
 AUTO_DEFINE(domain, domain_free)
+
+/* The images that a <domainsnapshot> names, a GPtrArray of struct source *; NULL: no XML. */
+GPtrArray *domain_snapshot_sources(const char *xml, GError **error);
 
 /* By target name; NULL where there is none. */
 struct disk *domain_disk(const struct domain *domain, const char *target);
@@ -96,6 +123,8 @@ AUTO_DEFINE(layer, layer_free)
 
 /* The same address, letter for letter (index and slice do not count). */
 gboolean source_equal(const struct source *a, const struct source *b);
+/* Whether the XML names it as a pool's volume, and can: a slice has no place there. */
+gboolean source_is_volume(const struct source *source);
 /* For messages: the path, or nfs://host/path, iscsi://host/iqn/lun; the caller frees. */
 char *source_text(const struct source *source);
 /* A JSON object (jansson's text) and back, for the job's document. */
@@ -140,6 +169,8 @@ char *xml_replace_disk_element(const char *xml, const char *target, const char *
 			       GError **error);
 
 #define XML_METADATA_URI "https://blockmig.example/job/1"
+/* Of the element that admins write, for evacuate. */
+#define XML_EVACUATE_URI "https://blockmig.example/evacuate/1"
 /* @xml without our metadata element, and without <metadata> where that leaves it empty. */
 char *xml_without_metadata(const char *xml, GError **error);
 /*

@@ -151,6 +151,8 @@ gboolean session_block_written(struct session *session, const char *uuid, const 
 
 /* A pool's XML; NOT_FOUND. */
 char *session_pool_xml(struct session *session, const char *name, GError **error);
+/* The XML of every active pool, a GPtrArray of char *. */
+GPtrArray *session_pool_list(struct session *session, GError **error);
 /* Reads the pool's volumes again; an error is no reason to fail. */
 gboolean session_pool_refresh(struct session *session, const char *name, GError **error);
 

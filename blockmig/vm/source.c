@@ -26,6 +26,9 @@ void source_assign(struct source *to, const struct source *from)
 	to->auth_secret_usage = g_strdup(from->auth_secret_usage);
 	to->auth_secret_uuid = g_strdup(from->auth_secret_uuid);
 	to->other = g_strdup(from->other);
+	to->pool = g_strdup(from->pool);
+	to->volume = g_strdup(from->volume);
+	to->volume_mode = g_strdup(from->volume_mode);
 }
 
 void source_clear(struct source *source)
@@ -37,6 +40,9 @@ void source_clear(struct source *source)
 	g_clear_pointer(&source->auth_secret_usage, g_free);
 	g_clear_pointer(&source->auth_secret_uuid, g_free);
 	g_clear_pointer(&source->other, g_free);
+	g_clear_pointer(&source->pool, g_free);
+	g_clear_pointer(&source->volume, g_free);
+	g_clear_pointer(&source->volume_mode, g_free);
 }
 
 struct source *source_copy(const struct source *source)
@@ -88,6 +94,11 @@ gboolean source_equal(const struct source *a, const struct source *b)
 	       g_strcmp0(a->auth_secret_usage, b->auth_secret_usage) == 0 &&
 	       g_strcmp0(a->auth_secret_uuid, b->auth_secret_uuid) == 0 &&
 	       g_strcmp0(a->other, b->other) == 0;
+}
+
+gboolean source_is_volume(const struct source *source)
+{
+	return source->pool && source->volume && !source->slice_bytes;
 }
 
 gboolean source_iscsi_split(const struct source *source, char **target, int *lun)
@@ -154,6 +165,9 @@ static const struct {
 	{"auth_secret_usage", G_STRUCT_OFFSET(struct source, auth_secret_usage)},
 	{"auth_secret_uuid", G_STRUCT_OFFSET(struct source, auth_secret_uuid)},
 	{"other", G_STRUCT_OFFSET(struct source, other)},
+	{"pool", G_STRUCT_OFFSET(struct source, pool)},
+	{"volume", G_STRUCT_OFFSET(struct source, volume)},
+	{"volume_mode", G_STRUCT_OFFSET(struct source, volume_mode)},
 };
 
 char *source_to_json(const struct source *source)

@@ -35,6 +35,9 @@ const char *source_xml_type(const struct source *source);
 void source_append_xml(GString *out, const struct source *source, const char *indent,
 		       const char *attributes, const char *children);
 
+/* The same as <source pool=… volume=…/>, where source_is_volume(). */
+void source_append_volume(GString *out, const struct source *source, const char *attributes);
+
 /*
  * A QEMU block node for the image's bytes, with the slice; PERMANENT where QEMU's tools
  * cannot open it.  With @locking FALSE an image that QEMU holds open can be read.

@@ -18,6 +18,8 @@ static void be_other(struct source *source, const char *format, ...)
 	source->other = g_strdup_vprintf(format, arguments);
 	va_end(arguments);
 	source->type = SOURCE_OTHER;
+	g_clear_pointer(&source->pool, g_free);
+	g_clear_pointer(&source->volume, g_free);
 }
 
 /* "+64055" or "64055"; names are not looked up.  -1 where there is none, -2: not a number. */
@@ -139,8 +141,12 @@ void source_read_xml(const xmlNode *holder, struct source *source)
 		g_autofree char *pool = xml_attribute(element, "pool");
 		g_autofree char *volume = xml_attribute(element, "volume");
 
-		if (pool && volume)
+		if (pool && volume) {
 			be_other(source, "the volume '%s' of pool '%s'", volume, pool);
+			source->pool = g_steal_pointer(&pool);
+			source->volume = g_steal_pointer(&volume);
+			source->volume_mode = xml_attribute(element, "mode");
+		}
 	} else {
 		be_other(source, "a disk of type '%s'", type);
 	}
@@ -227,6 +233,15 @@ static void append_auth(GString *out, const struct source *source, const char *i
 	append_attribute(out, "usage", source->auth_secret_usage);
 	append_attribute(out, "uuid", source->auth_secret_usage ? NULL : source->auth_secret_uuid);
 	g_string_append_printf(out, "/>\n%s  </auth>\n", indent);
+}
+
+void source_append_volume(GString *out, const struct source *source, const char *attributes)
+{
+	g_string_append(out, "<source");
+	append_attribute(out, "pool", source->pool);
+	append_attribute(out, "volume", source->volume);
+	append_attribute(out, "mode", source->volume_mode);
+	g_string_append_printf(out, "%s/>", attributes ? attributes : "");
 }
 
 void source_append_xml(GString *out, const struct source *source, const char *indent,

@@ -170,7 +170,10 @@ static void cut_source(GArray *cuts, const struct xml_text *xml, const xmlNode *
 	/* libvirt refuses the policy on a network disk, and labels mean nothing there. */
 	if (active->source.type == SOURCE_FILE || active->source.type == SOURCE_BLOCK)
 		kept_of_source(xml, old, indent, &attributes, &children);
-	source_append_xml(source, &active->source, indent, attributes, children);
+	if (source_is_volume(&active->source))
+		source_append_volume(source, &active->source, attributes);
+	else
+		source_append_xml(source, &active->source, indent, attributes, children);
 	if (*backing) {
 		g_string_append_printf(source, "\n%s", backing);
 		g_string_truncate(source, source->len - 1);
@@ -215,7 +218,9 @@ char *xml_with_disk(const char *text, const char *target, GPtrArray *layers, gbo
 
 	if (!disk)
 		return NULL;
-	cut_attribute(cuts, xml, disk, "type", source_xml_type(&active->source));
+	cut_attribute(cuts, xml, disk, "type",
+		      source_is_volume(&active->source) ? "volume"
+							: source_xml_type(&active->source));
 	if (active->format)
 		cut_driver(cuts, xml, disk, active->format);
 	cut_source(cuts, xml, disk, layers, terminate);

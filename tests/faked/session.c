@@ -162,6 +162,13 @@ char *session_pool_xml(struct session *session, const char *name, GError **error
 	return NULL;
 }
 
+GPtrArray *session_pool_list(struct session *session, GError **error)
+{
+	(void)session;
+	(void)error;
+	return g_ptr_array_new_with_free_func(g_free);
+}
+
 gboolean session_pool_refresh(struct session *session, const char *name, GError **error)
 {
 	(void)session;

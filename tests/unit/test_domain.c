@@ -187,8 +187,9 @@ START_TEST(residue_lists_files_that_are_no_disks)
 
 	ck_assert_uint_eq(domain->residue->len, G_N_ELEMENTS(wanted));
 	for (guint i = 0; i < G_N_ELEMENTS(wanted); i++)
-		ck_assert(g_ptr_array_find_with_equal_func(domain->residue, wanted[i], g_str_equal,
-							   NULL));
+		ck_assert_str_eq(
+			((struct domain_residue *)g_ptr_array_index(domain->residue, i))->path,
+			wanted[i]);
 }
 END_TEST
 
