@@ -22,6 +22,7 @@ void options_clear(struct options *options)
 	for (guint i = 0; i < SETTINGS_MAX; i++)
 		g_free(options->settings[i]);
 	g_strfreev(options->arguments);
+	evacuate_options_clear(&options->evacuate);
 	move_options_clear(&options->move);
 	*options = (struct options){0};
 }
@@ -67,6 +68,34 @@ static void add_settings(GArray *entries, struct options *options, enum option_g
 		}
 		g_array_append_val(entries, entry);
 	}
+}
+
+static void add_evacuate(GArray *entries, struct evacuate_options *options)
+{
+	const GOptionEntry own[] = {
+		{"order", 0, 0, G_OPTION_ARG_STRING, &options->order,
+		 "easy (default: small and idle first), size, priority or name", "ORDER"},
+		{"per-host", 0, 0, G_OPTION_ARG_STRING, &options->per_host,
+		 "at most N moves of one host's guests at once (2)", "N"},
+		{"per-datastore", 0, 0, G_OPTION_ARG_STRING, &options->per_datastore,
+		 "at most N moves from or to one datastore at once (8)", "N"},
+		{"per-target", 0, 0, G_OPTION_ARG_STRING, &options->per_target,
+		 "at most N moves to one datastore at once (8)", "N"},
+		{"window", 0, 0, G_OPTION_ARG_STRING, &options->window,
+		 "when moves may run: 22:00-05:00, \"Mon-Fri 22:00-05:00 Europe/Berlin\"", "HOURS"},
+		{"until", 0, 0, G_OPTION_ARG_STRING, &options->until,
+		 "stop at 05:00, or at \"2026-11-28 05:00\"", "TIME"},
+		{"at-end", 0, 0, G_OPTION_ARG_STRING, &options->at_end,
+		 "of the window: hold (default) or rollback what runs", "WHAT"},
+		{"then", 0, 0, G_OPTION_ARG_STRING, &options->then,
+		 "run COMMAND once nothing is on the datastore any more", "COMMAND"},
+		{"report", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->reports,
+		 "write the report there: .prom metrics, .json, else text", "FILE"},
+		{"end-maintenance", 0, 0, G_OPTION_ARG_NONE, &options->end_maintenance,
+		 "let the datastore take disks again, and do nothing else", NULL},
+	};
+
+	g_array_append_vals(entries, own, G_N_ELEMENTS(own));
 }
 
 static void add_own(GArray *entries, struct options *options, enum option_groups groups)
@@ -126,6 +155,8 @@ static GOptionContext *context_new(struct options *options, const struct command
 
 	add_settings(entries, options, command->groups);
 	add_own(entries, options, command->groups);
+	if (command->groups & OPTIONS_EVACUATE)
+		add_evacuate(entries, &options->evacuate);
 	g_option_group_add_entries(group, (const GOptionEntry *)(void *)entries->data);
 	g_option_context_set_main_group(context, group);
 	/* GLib's own would exit. */
@@ -159,7 +190,7 @@ static gboolean check_arguments(const struct options *options, const struct comm
 			    command->arguments, command->name);
 		return FALSE;
 	}
-	if ((command->groups & OPTIONS_TO) && !options->to) {
+	if ((command->groups & OPTIONS_TO) && !options->to && !options->evacuate.end_maintenance) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_USAGE,
 			    "%s: say where to with --to DATASTORE", command->name);
 		return FALSE;

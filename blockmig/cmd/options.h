@@ -10,6 +10,7 @@
 #ifndef CMD_OPTIONS_H
 #define CMD_OPTIONS_H
 
+#include "blockmig/cmd/evacuate_options.h"
 #include "blockmig/move/move.h"
 #include "blockmig/report/reporter.h"
 #include "common/auto.h"
@@ -27,6 +28,7 @@ enum option_groups {
 	OPTIONS_WATCH = 1 << 5,	  /* --watch */
 	OPTIONS_FROM = 1 << 6,	  /* --from-format */
 	OPTIONS_RATE_FD = 1 << 7, /* --bwlimit-fd */
+	OPTIONS_EVACUATE = 1 << 8,
 };
 
 enum { SETTINGS_MAX = 24 };
@@ -40,6 +42,7 @@ struct options {
 	char *a_format, *b_format;    /* of two images; NULL: not said */
 	char *settings[SETTINGS_MAX]; /* as typed, by row of the table; NULL: not said */
 	char **arguments;	      /* what is left; NULL-terminated */
+	struct evacuate_options evacuate;
 	struct move_options move;
 	struct reporter *reporter; /* set before run(); borrowed */
 };
