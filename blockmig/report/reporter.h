@@ -14,6 +14,7 @@
 #define REPORT_REPORTER_H
 
 #include "blockmig/copy/compare.h"
+#include "blockmig/evacuate/plan.h"
 #include "blockmig/move/move.h"
 
 #include <glib.h>
@@ -47,6 +48,11 @@ void reporter_summary(struct reporter *reporter, const struct move_summary *summ
 /* What `plan` found; then, once, over all disks. */
 void reporter_plan(struct reporter *reporter, const struct move_plan *plan);
 void reporter_plans(struct reporter *reporter, guint disks, guint obstacles);
+
+/* The datastores of @inventory, with what is known of them. */
+void reporter_stores(struct reporter *reporter, const struct inventory *inventory);
+/* What `evacuate --dry-run` found. */
+void reporter_evacuation_plan(struct reporter *reporter, const struct plan *plan);
 
 /* The outcome of a comparison; @error NULL: equal. */
 struct comparison {
