@@ -13,8 +13,9 @@
 enum { STATUS_USAGE = 2 };
 
 static const struct command *const commands[] = {
-	&command_plan,	 &command_migrate, &command_copy,    &command_verify,	&command_status,
-	&command_resume, &command_abort,   &command_history, &command_evacuate, &command_guardian,
+	&command_plan,	   &command_migrate,	&command_copy,	   &command_verify,
+	&command_status,   &command_resume,	&command_abort,	   &command_history,
+	&command_evacuate, &command_datastores, &command_guardian,
 };
 
 static const struct command *find_command(const char *name)
@@ -33,7 +34,7 @@ static void print_help(FILE *file)
 	      file);
 	for (guint i = 0; i < G_N_ELEMENTS(commands); i++)
 		if (commands[i]->summary)
-			fprintf(file, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
+			fprintf(file, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\nblockmig help COMMAND tells its options; blockmig --version the version.\n", file);
 }
 

@@ -1,4 +1,5 @@
 #include "blockmig/cmd/command.h"
+#include "blockmig/cmd/evacuate_plan.h"
 #include "blockmig/cmd/night_watch.h"
 #include "blockmig/cmd/outcome.h"
 #include "blockmig/cmd/settings.h"
@@ -9,6 +10,11 @@
 
 #include <string.h>
 #include <unistd.h>
+
+static gint64 now_s(void)
+{
+	return g_get_real_time() / G_USEC_PER_SEC;
+}
 
 /* What every move is told: the settings that were typed, but for those that are ours. */
 static GPtrArray *migrate_options(const struct options *options)
@@ -99,6 +105,26 @@ static int work(struct workbench *workbench, const struct evacuation_request *re
 	return evacuation_status(evacuation);
 }
 
+/* The plan of the window that is open, or opens next. */
+static int plan(struct workbench *workbench, const struct evacuation_request *request,
+		GError **error)
+{
+	struct plan_request wanted = {
+		.from = request->from,
+		.to = request->to,
+		.order = request->order,
+		.limits = request->limits,
+		.window = {now_s(), request->until_s},
+	};
+	struct window_span span;
+
+	if (request->window && window_span_at(request->window, wanted.window.begin_s, &span)) {
+		wanted.window.begin_s = MAX(wanted.window.begin_s, span.begin_s);
+		wanted.window.end_s = MIN(wanted.window.end_s, span.end_s);
+	}
+	return evacuate_plan(workbench, &wanted, error);
+}
+
 static int evacuate(struct workbench *workbench, GError **error)
 {
 	struct options *options = workbench->options;
@@ -117,12 +143,12 @@ static int evacuate(struct workbench *workbench, GError **error)
 		ledger_maintenance_end(workbench->ledger, url, error);
 		return 0;
 	}
-	if (!evacuate_options_apply(&options->evacuate, g_get_real_time() / G_USEC_PER_SEC,
-				    &request, &window, error))
+	if (!evacuate_options_apply(&options->evacuate, now_s(), &request, &window, error))
 		return 0;
 	request.from_url = url;
 	request.limits.bwlimit = options->move.bwlimit;
-	return work(workbench, &request, error);
+	return options->dry_run ? plan(workbench, &request, error)
+				: work(workbench, &request, error);
 }
 
 static int run(struct options *options, GError **error)
@@ -148,7 +174,7 @@ const struct command command_evacuate = {
 		"the last run stopped. Exit status 0: nothing is on it any more; 6: some\n"
 		"moved; 1: none; 3: the user or the window stopped it; 75: it is being\n"
 		"evacuated already. Success is silent where stderr is no terminal.",
-	.groups = OPTIONS_TO | OPTIONS_COPY | OPTIONS_GUEST | OPTIONS_EVACUATE,
+	.groups = OPTIONS_TO | OPTIONS_COPY | OPTIONS_GUEST | OPTIONS_DRY_RUN | OPTIONS_EVACUATE,
 	.arguments_min = 1,
 	.arguments_max = 1,
 	.run = run,

@@ -1,6 +1,7 @@
 #include "blockmig/report/json_text.h"
 #include "blockmig/report/night.h"
 #include "blockmig/report/sink.h"
+#include "blockmig/report/stores.h"
 
 /* Often enough to watch, seldom enough to keep: a log of a night stays readable. */
 enum { PROGRESS_INTERVAL_MS = 1000 };
@@ -244,6 +245,24 @@ static void json_job(struct sink *sink, const struct job_view *view, GPtrArray *
 	emit(sink, line);
 }
 
+static void json_stores(struct sink *sink, const struct inventory *inventory)
+{
+	for (guint i = 0; i < inventory->stores->len; i++)
+		emit(sink, store_json(g_ptr_array_index(inventory->stores, i)));
+	emit(sink, json_pack("{s:s, s:i, s:s, s:i}", "type", "summary", "job", 0, "result", "done",
+			     "datastores", (int)inventory->stores->len));
+}
+
+static void json_evacuation_plan(struct sink *sink, const struct plan *plan)
+{
+	json_t *lines = evacuation_plan_json(plan);
+
+	for (size_t i = 0; i < json_array_size(lines); i++)
+		emit(sink, json_incref(json_array_get(lines, i)));
+	json_decref(lines);
+	emit(sink, evacuation_plan_summary(plan));
+}
+
 static void json_free(struct sink *sink)
 {
 	g_free(sink);
@@ -258,6 +277,8 @@ static const struct sink_operations json_operations = {
 	.night = json_night,
 	.plan = json_plan,
 	.plans = json_plans,
+	.stores = json_stores,
+	.evacuation_plan = json_evacuation_plan,
 	.comparison = json_comparison,
 	.jobs = json_jobs,
 	.job = json_job,

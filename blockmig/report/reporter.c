@@ -125,6 +125,16 @@ void reporter_plans(struct reporter *reporter, guint disks, guint obstacles)
 	TELL(reporter, plans, disks, obstacles);
 }
 
+void reporter_stores(struct reporter *reporter, const struct inventory *inventory)
+{
+	TELL(reporter, stores, inventory);
+}
+
+void reporter_evacuation_plan(struct reporter *reporter, const struct plan *plan)
+{
+	TELL(reporter, evacuation_plan, plan);
+}
+
 void reporter_comparison(struct reporter *reporter, const struct comparison *comparison,
 			 const GError *error)
 {

@@ -57,6 +57,11 @@ void reporter_night(struct reporter *reporter, const struct evacuation *evacuati
 void reporter_plan(struct reporter *reporter, const struct move_plan *plan);
 void reporter_plans(struct reporter *reporter, guint disks, guint obstacles);
 
+/* The datastores of @inventory, with what is known of them. */
+void reporter_stores(struct reporter *reporter, const struct inventory *inventory);
+/* What `evacuate --dry-run` found. */
+void reporter_evacuation_plan(struct reporter *reporter, const struct plan *plan);
+
 /* The outcome of a comparison; @error NULL: equal. */
 struct comparison {
 	const char *a, *b;

@@ -34,6 +34,8 @@ struct sink_operations {
 	void (*night)(struct sink *sink, const struct evacuation *evacuation, gboolean loud);
 	void (*plan)(struct sink *sink, const struct move_plan *plan);
 	void (*plans)(struct sink *sink, guint disks, guint obstacles);
+	void (*stores)(struct sink *sink, const struct inventory *inventory);
+	void (*evacuation_plan)(struct sink *sink, const struct plan *plan);
 	void (*comparison)(struct sink *sink, const struct comparison *comparison,
 			   const GError *error);
 	void (*jobs)(struct sink *sink, GArray *views);

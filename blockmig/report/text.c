@@ -1,5 +1,6 @@
 #include "blockmig/report/night.h"
 #include "blockmig/report/sink.h"
+#include "blockmig/report/stores.h"
 #include "blockmig/report/table.h"
 #include "common/units.h"
 
@@ -340,6 +341,28 @@ static void text_job(struct sink *sink, const struct job_view *view, GPtrArray *
 	fflush(out);
 }
 
+/* Takes @text over. */
+static void print_text(struct sink *sink, char *text)
+{
+	FILE *out = out_of(sink);
+
+	if (out) {
+		fputs(text, out);
+		fflush(out);
+	}
+	g_free(text);
+}
+
+static void text_stores(struct sink *sink, const struct inventory *inventory)
+{
+	print_text(sink, stores_text(inventory));
+}
+
+static void text_evacuation_plan(struct sink *sink, const struct plan *plan)
+{
+	print_text(sink, evacuation_plan_text(plan));
+}
+
 static void text_free(struct sink *sink)
 {
 	g_free(sink);
@@ -352,6 +375,8 @@ static const struct sink_operations text_operations = {
 	.night = text_night,
 	.plan = text_plan,
 	.plans = text_plans,
+	.stores = text_stores,
+	.evacuation_plan = text_evacuation_plan,
 	.comparison = text_comparison,
 	.jobs = text_jobs,
 	.job = text_job,
