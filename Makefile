@@ -8,6 +8,7 @@
 # build folder of its own, so changing between flavours needs no clean.
 
 PREFIX  ?= /usr/local
+UNITS   ?= $(PREFIX)/lib/systemd/system
 FLAVOUR ?=
 BUILD   := build$(if $(FLAVOUR),/$(FLAVOUR))
 VERSION := 0.1.0
@@ -145,12 +146,17 @@ format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(UNITS)
 	install -m 0755 $(BUILD)/blockmig $(DESTDIR)$(PREFIX)/bin/blockmig
 	install -m 0644 blockmig/blockmig.1 $(DESTDIR)$(PREFIX)/share/man/man1/blockmig.1
+	install -m 0644 dist/blockmig-evacuate@.timer $(DESTDIR)$(UNITS)
+	sed 's|@BINDIR@|$(PREFIX)/bin|' dist/blockmig-evacuate@.service.in \
+		>$(DESTDIR)$(UNITS)/blockmig-evacuate@.service
+	chmod 0644 $(DESTDIR)$(UNITS)/blockmig-evacuate@.service
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/blockmig $(DESTDIR)$(PREFIX)/share/man/man1/blockmig.1
+	rm -f $(DESTDIR)$(PREFIX)/bin/blockmig $(DESTDIR)$(PREFIX)/share/man/man1/blockmig.1 \
+		$(DESTDIR)$(UNITS)/blockmig-evacuate@.service $(DESTDIR)$(UNITS)/blockmig-evacuate@.timer
 
 clean:
 	rm -rf build

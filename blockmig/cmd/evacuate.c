@@ -67,7 +67,7 @@ static void write_reports(struct options *options, const struct evacuation *evac
 		g_autoptr(GError) failure = NULL;
 
 		if (!night_write(evacuation, *path, &failure))
-			reporter_warning(options->reporter, 0, failure->message);
+			reporter_error(options->reporter, 0, failure, error_exit_status(failure));
 	}
 }
 

@@ -90,16 +90,22 @@ evacuation_in_background() {
 	evacuation=$!
 }
 
+
+# seeding N: so many moves copy, in the evacuation that runs in the background
+seeding() {
+	local end=$((SECONDS + 120))
+	until [ "$(blockmig status --json | jq -r 'select(.phase == "seed") | .job' | wc -l)" -ge "$1" ]; do
+		[ "$SECONDS" -lt "$end" ] || die "$1 moves do not seed: $(blockmig status; cat /srv/scratch/evacuation.out)"
+		sleep 0.2
+	done
+}
+
 test_a_death_in_the_middle_and_the_same_command_again() {
 	local end child
 	guests 2 1
 	luns 2 64M
-	end=$((SECONDS + 120))
 	evacuation_in_background nfs --to local,iscsi --bwlimit 8M
-	until [ "$(blockmig status --json | jq -r 'select(.phase == "seed") | .job' | wc -l)" -ge 2 ]; do
-		[ "$SECONDS" -lt "$end" ] || die "two moves do not seed: $(blockmig status; cat /srv/scratch/evacuation.out)"
-		sleep 0.2
-	done
+	seeding 2
 	# A second one leaves at once.
 	expect 75 blockmig evacuate nfs --to local
 	says 'nfs is being evacuated already'
@@ -110,6 +116,7 @@ test_a_death_in_the_middle_and_the_same_command_again() {
 	says 'nfs is being evacuated: choose another destination'
 	virsh -q undefine new
 
+	end=$((SECONDS + 60))
 	mapfile -t children < <(ps -o pid= --ppid "$evacuation")
 	kill -KILL "$evacuation"
 	wait "$evacuation" 2>/dev/null || true
@@ -123,4 +130,90 @@ test_a_death_in_the_middle_and_the_same_command_again() {
 	[ "$(field bytes_resent)" -le $((2 * 64 * 1024 * 1024)) ] || die "more than a window was sent again"
 	empty_of /srv/nfs
 	all_whole
+}
+
+# ends_with STATUS: the evacuation in the background
+ends_with() {
+	local status=0
+	wait "$evacuation" || status=$?
+	[ "$status" = "$1" ] || die "it ended with $status, not $1: $(cat /srv/scratch/evacuation.out)"
+}
+
+# A window that closes at the next full minute that is not too near.
+window_that_closes_soon() {
+	local closes=$((($(date +%s) + 40) / 60 * 60 + 60))
+	echo "$(date -d "@$((closes - 300))" +%H:%M)-$(date -d "@$closes" +%H:%M)"
+}
+
+test_nights_that_end_by_the_user_and_by_the_window() {
+	local window
+	guests 2 0
+	evacuation_in_background nfs --to local --bwlimit 200K
+	seeding 2
+	kill -INT "$evacuation"
+	ends_with 3
+	grep -q '2 held; not empty' /srv/scratch/evacuation.out ||
+		die "the summary does not say it: $(cat /srv/scratch/evacuation.out)"
+	[ "$(blockmig status --json | jq -r 'select(.state == "interrupted") | .job' | wc -l)" = 2 ] ||
+		die "they are not at a checkpoint: $(blockmig status)"
+
+	window=$(window_that_closes_soon)
+	evacuation_in_background nfs --to local --bwlimit 200K --window "$window"
+	seeding 2
+	ends_with 3
+	[ "$(date +%s)" -le "$(date -d "${window#*-}" +%s)" ] || die "it ran on behind its window"
+	grep -q 'the window opens at' /srv/scratch/evacuation.out ||
+		die "it does not say when it goes on: $(cat /srv/scratch/evacuation.out)"
+	guest_wait_writing run1 50
+
+	# Outside of its hours it begins nothing.
+	expect 3 blockmig evacuate nfs --to local --window "$(date -d '+2 hours' +%H:%M)-$(date -d '+3 hours' +%H:%M)"
+	says '2 not begun'
+
+	expect 0 blockmig evacuate nfs --to local --json
+	[ "$(field moved)" = 2 ] || die "not both moved: $(tail -n 1 "$out")"
+	[ "$(field bytes_resent)" -le $((2 * 3 * 64 * 1024 * 1024)) ] || die "more was sent again than windows"
+	empty_of /srv/nfs
+	all_whole
+}
+
+installed() {
+	make -s -C "$repository" install PREFIX=/usr/local DESTDIR=/run/lab/root >/dev/null
+	# The laboratory's own /usr/local for as long as it lives.
+	mount -t overlay -o lowerdir=/run/lab/root/usr/local:/usr/local laboratory /usr/local
+}
+
+test_the_units_are_sound() {
+	local units=/usr/local/lib/systemd/system
+	installed
+	mkdir -p /etc/blockmig/evacuate
+	echo 'EVACUATE_TO=local' >/etc/blockmig/evacuate/filer.conf
+	expect 0 env SYSTEMD_UNIT_PATH=$units:/lib/systemd/system systemd-analyze verify --man=no \
+		blockmig-evacuate@filer.service blockmig-evacuate@filer.timer
+	[ ! -s "$out.err" ] || die "systemd has something to say: $(cat "$out.err")"
+	expect 0 systemd-analyze security --no-pager --offline=true --threshold=40 \
+		$units/blockmig-evacuate@.service
+}
+
+# The line of README.md that cron would run, and what it has around it.
+test_the_crontab_example_runs_as_written() {
+	local command hour
+	installed
+	sed -i 's/\[datastore nfs\]/[datastore filer]/; s/\[datastore iscsi\]/[datastore array]/' \
+		/etc/blockmig/blockmig.conf
+	luns 1 64M
+	qemu-img create -q -f raw /srv/nfs/one.raw 16M
+	guest_define one /srv/nfs/one.raw
+	mkdir -p /var/lib/prometheus/node-exporter
+	command=$(sed -n 's/^    0 22 \* \* \* root //p' "$repository/README.md")
+	[ -n "$command" ] || die "README.md has no such line"
+	# Wherever it is eleven in the evening now.
+	hour=$(((10#$(date -u +%H) + 1 + 14) % 24 - 14))
+	[ "$hour" -ge -12 ] || hour=$((hour + 24))
+	expect 0 env -i TZ="Etc/GMT$(printf '%+d' "$hour")" PATH=/usr/local/bin:/usr/bin:/bin HOME=/root LOGNAME=root SHELL=/bin/sh \
+		/bin/sh -c "$command"
+	[ ! -s "$out" ] && [ ! -s "$out.err" ] || die "cron would send a mail: $(cat "$out" "$out.err")"
+	grep -q 'blockmig_evacuation_empty{datastore="filer"} 1' \
+		/var/lib/prometheus/node-exporter/*.prom || die "no metrics"
+	empty_of /srv/nfs
 }
