@@ -239,6 +239,32 @@ START_TEST(pools_are_datastores)
 }
 END_TEST
 
+START_TEST(rules_for_domains_add_up_and_a_later_one_wins)
+{
+	AUTO(config) config = load("[domain db-*]\npriority=10\nkeep-together=yes\nprefer=a, b\n"
+				   "[domain *-test]\npriority=-5\navoid=c\n");
+	struct domain_rule both = config_domain_rule(config, "db-test");
+	struct domain_rule first = config_domain_rule(config, "db-1");
+	struct domain_rule none = config_domain_rule(config, "web");
+
+	ck_assert_int_eq(both.priority, -5);
+	ck_assert(both.keep_together);
+	ck_assert_str_eq(both.prefer[1], "b");
+	ck_assert_str_eq(both.avoid[0], "c");
+	ck_assert_int_eq(first.priority, 10);
+	ck_assert_ptr_null(first.avoid);
+	ck_assert(!none.has_priority && !none.keep_together && !none.prefer);
+}
+END_TEST
+
+START_TEST(a_rule_that_means_nothing_is_refused)
+{
+	refused("[domain web]\npriority=high\n", "[domain web]: priority: 'high' is no number");
+	refused("[domain web]\nkeep-together=perhaps\n", "'perhaps' is not yes or no");
+	refused("[domain web]\ncolour=red\n", "[domain web]: unknown key 'colour'");
+}
+END_TEST
+
 START_TEST(pools_that_are_no_datastores_say_so)
 {
 	static const char *const pools[] = {
@@ -280,6 +306,8 @@ int main(void)
 	tcase_add_test(cases, a_name_that_is_nothing_is_a_usage_error);
 	tcase_add_test(cases, pools_are_datastores);
 	tcase_add_test(cases, pools_that_are_no_datastores_say_so);
+	tcase_add_test(cases, rules_for_domains_add_up_and_a_later_one_wins);
+	tcase_add_test(cases, a_rule_that_means_nothing_is_refused);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

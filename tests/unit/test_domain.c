@@ -193,6 +193,59 @@ START_TEST(residue_lists_files_that_are_no_disks)
 }
 END_TEST
 
+START_TEST(residue_says_of_what_kind_it_is)
+{
+	AUTO(domain) domain = parsed();
+
+	ck_assert_int_eq(((struct domain_residue *)domain->residue->pdata[0])->kind, RESIDUE_BOOT);
+	ck_assert_int_eq(((struct domain_residue *)domain->residue->pdata[1])->kind, RESIDUE_NVRAM);
+	ck_assert_int_eq(((struct domain_residue *)domain->residue->pdata[2])->kind, RESIDUE_OTHER);
+	ck_assert_int_eq(((struct domain_residue *)domain->residue->pdata[3])->kind, RESIDUE_TPM);
+}
+END_TEST
+
+static const struct {
+	const char *element;
+	gboolean has_priority;
+	int priority;
+} priorities[] = {
+	{"<b:evacuate xmlns:b='" XML_EVACUATE_URI "' priority='12'/>", TRUE, 12},
+	{"<b:evacuate xmlns:b='" XML_EVACUATE_URI "' priority='high'/>", FALSE, 0},
+	{"<b:evacuate xmlns:b='" XML_EVACUATE_URI "'/>", FALSE, 0},
+	{"<b:evacuate xmlns:b='urn:other' priority='12'/>", FALSE, 0},
+};
+
+START_TEST(an_admins_priority_is_read_from_the_metadata)
+{
+	g_autofree char *xml = g_strdup_printf("<domain><name>x</name><uuid>u</uuid><metadata>%s"
+					       "</metadata></domain>",
+					       priorities[_i].element);
+	AUTO(domain) domain = domain_parse(xml, NULL);
+
+	ck_assert_int_eq(domain->has_priority, priorities[_i].has_priority);
+	ck_assert_int_eq(domain->priority, priorities[_i].priority);
+}
+END_TEST
+
+START_TEST(a_snapshot_names_images_and_memory)
+{
+	g_autoptr(GPtrArray) sources = domain_snapshot_sources(
+		"<domainsnapshot><name>s</name><memory snapshot='external' file='/m'/>"
+		"<disks><disk name='vda' type='file'><source file='/overlay'/></disk>"
+		"<disk name='vdb' snapshot='no'/></disks>"
+		"<domain><devices><disk type='file'><source file='/base'/><target "
+		"dev='vda'/></disk>"
+		"</devices></domain></domainsnapshot>",
+		NULL);
+	static const char *const wanted[] = {"/m", "/overlay", "/base"};
+
+	ck_assert_uint_eq(sources->len, G_N_ELEMENTS(wanted));
+	for (guint i = 0; i < sources->len; i++)
+		ck_assert_str_eq(((struct source *)sources->pdata[i])->path, wanted[i]);
+	ck_assert_ptr_null(domain_snapshot_sources("<", NULL));
+}
+END_TEST
+
 START_TEST(bad_documents_are_refused)
 {
 	static const char *const bad[] = {
@@ -298,6 +351,10 @@ int main(void)
 	tcase_add_test(cases, an_iscsi_disk_has_its_address_and_secret);
 	tcase_add_test(cases, what_is_not_understood_is_other);
 	tcase_add_test(cases, residue_lists_files_that_are_no_disks);
+	tcase_add_test(cases, residue_says_of_what_kind_it_is);
+	tcase_add_loop_test(cases, an_admins_priority_is_read_from_the_metadata, 0,
+			    G_N_ELEMENTS(priorities));
+	tcase_add_test(cases, a_snapshot_names_images_and_memory);
 	tcase_add_test(cases, bad_documents_are_refused);
 	tcase_add_test(cases, a_source_survives_the_jobs_document);
 	tcase_add_test(cases, a_broken_document_is_an_error);
