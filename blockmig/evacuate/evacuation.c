@@ -257,21 +257,46 @@ static gboolean work(struct evacuation *evacuation, struct ledger *ledger,
 	return TRUE;
 }
 
+static gboolean in_maintenance(struct ledger *ledger, const char *place)
+{
+	g_autoptr(GPtrArray) all = ledger_maintenance_list(ledger, NULL);
+
+	for (guint i = 0; all && i < all->len; i++)
+		if (g_str_equal(((struct ledger_maintenance *)all->pdata[i])->place, place))
+			return TRUE;
+	return FALSE;
+}
+
+/* The first run that cannot even begin (a name that is wrong) leaves all as it was. */
+static struct evacuation *work_in_maintenance(struct ledger *ledger,
+					      const struct evacuation_world *world,
+					      const struct evacuation_request *request,
+					      GError **error)
+{
+	gboolean before = in_maintenance(ledger, request->from_url);
+	AUTO(evacuation) evacuation = NULL;
+
+	if (!ledger_maintenance_begin(ledger, request->from_url, request->from, error))
+		return NULL;
+	evacuation = evacuation_new(world, request);
+	if (work(evacuation, ledger, world, request, error))
+		return g_steal_pointer(&evacuation);
+	if (!before)
+		ledger_maintenance_end(ledger, request->from_url, NULL);
+	return NULL;
+}
+
 struct evacuation *evacuation_run(struct ledger *ledger, const struct evacuation_world *world,
 				  const struct evacuation_request *request, GError **error)
 {
 	g_autofree char *key = g_strdup_printf("evacuate:%s", request->from_url);
-	AUTO(evacuation) evacuation = NULL;
+	struct evacuation *evacuation;
 
 	if (!ledger_lock(ledger, key, 0, error)) {
 		g_prefix_error(error, "%s is being evacuated already: ", request->from);
 		return NULL;
 	}
-	if (ledger_maintenance_begin(ledger, request->from_url, request->from, error)) {
-		evacuation = evacuation_new(world, request);
-		if (!work(evacuation, ledger, world, request, error))
-			g_clear_pointer(&evacuation, evacuation_free);
-	}
+	evacuation = work_in_maintenance(ledger, world, request, error);
 	ledger_unlock_job(ledger, 0, NULL);
-	return g_steal_pointer(&evacuation);
+	return evacuation;
 }

@@ -10,7 +10,7 @@ enum { STATUS_STOPPED = 3 };
 /* A move that runs. */
 struct child {
 	struct dispatch_move *move;
-	struct disk *disk;
+	struct table_disk *disk;
 	double rate;	 /* what it is allowed, bytes a second; 0: no limit */
 	double stops_at; /* < 0: nobody asked */
 	gboolean rolls_back;
@@ -29,7 +29,7 @@ void dispatching_setup(void)
 	memset(&world, 0, sizeof world);
 	world.clock = 1000000;
 	world.native_rate = 10;
-	world.disks = g_array_new(FALSE, TRUE, sizeof(struct disk));
+	world.disks = g_array_new(FALSE, TRUE, sizeof(struct table_disk));
 	world.children = g_ptr_array_new_with_free_func(child_free);
 	world.log = g_string_new(NULL);
 	world.closes_s = G_MAXINT64;
@@ -45,16 +45,17 @@ void dispatching_teardown(void)
 	stop_reset();
 }
 
-struct disk *dispatching_disk(const char *name)
+struct table_disk *dispatching_disk(const char *name)
 {
 	for (guint i = 0; i < world.disks->len; i++) {
-		struct disk *disk = &g_array_index(world.disks, struct disk, i);
+		struct table_disk *disk = &g_array_index(world.disks, struct table_disk, i);
 
 		if (g_str_equal(disk->name, name))
 			return disk;
 	}
 	g_array_set_size(world.disks, world.disks->len + 1);
-	struct disk *disk = &g_array_index(world.disks, struct disk, world.disks->len - 1);
+	struct table_disk *disk =
+		&g_array_index(world.disks, struct table_disk, world.disks->len - 1);
 
 	g_strlcpy(disk->name, name, sizeof disk->name);
 	return disk;
@@ -282,7 +283,7 @@ struct dispatch_move *dispatching_add(const char *domain, guint64 bytes, const c
 {
 	struct dispatch_move *move = dispatch_add_move(
 		dispatch, domain, "vda", dispatch_add_target(dispatch, target), target);
-	struct disk *disk = dispatching_disk(domain);
+	struct table_disk *disk = dispatching_disk(domain);
 
 	disk->total = bytes;
 	move->bytes = bytes;

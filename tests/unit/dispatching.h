@@ -15,7 +15,7 @@
 enum { CHECKPOINT_S = 2, FLUSH_WINDOW = 64 };
 
 /* What is known of a disk from night to night.  Bytes are MiB here, so that tests can be read. */
-struct disk {
+struct table_disk {
 	char name[16];
 	guint64 total, done, sent;
 	gint64 job;
@@ -25,7 +25,7 @@ struct disk {
 struct dispatching_world {
 	double clock;
 	double native_rate; /* what one move reaches */
-	GArray *disks;	    /* of struct disk */
+	GArray *disks;	    /* of struct table_disk */
 	GPtrArray *children;
 	GString *log;
 	/* By the target's name: how its moves end; NULL: well. */
@@ -52,7 +52,7 @@ void dispatching_on_host(struct dispatch_move *move, const char *host);
 /* The window, as long as any to come. */
 void dispatching_closes_in(gint64 seconds);
 gint64 dispatching_now_s(void);
-struct disk *dispatching_disk(const char *name);
+struct table_disk *dispatching_disk(const char *name);
 
 /* The domains whose moves began, in order, with spaces between them. */
 void dispatching_began(const char *wanted);

@@ -203,7 +203,7 @@ START_TEST(three_nights_end_complete_and_nothing_runs_outside_of_them)
 	}
 	ck_assert_uint_gt(nights, 2);
 	for (guint i = 0; i < world.disks->len; i++) {
-		const struct disk *disk = &g_array_index(world.disks, struct disk, i);
+		const struct table_disk *disk = &g_array_index(world.disks, struct table_disk, i);
 
 		ck_assert(disk->moved);
 		total += disk->total;

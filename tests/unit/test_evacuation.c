@@ -43,7 +43,7 @@ static struct inventory_store *add_store(struct inventory *inventory, const char
 }
 
 static void add_disk(struct inventory *inventory, const struct inventory_store *store,
-		     const struct disk *disk)
+		     const struct table_disk *disk)
 {
 	struct inventory_domain *domain = inventory_add_domain(inventory, disk->name, disk->name);
 	struct inventory_disk *listed = inventory_add_disk(inventory, domain, "vda");
@@ -74,7 +74,7 @@ static struct inventory *look(void *data, GError **error)
 	if (acts.newcomer && acts.looks == 2)
 		dispatching_disk(acts.newcomer)->total = 10;
 	for (guint i = 0; i < world.disks->len; i++) {
-		const struct disk *disk = &g_array_index(world.disks, struct disk, i);
+		const struct table_disk *disk = &g_array_index(world.disks, struct table_disk, i);
 
 		if (!disk->moved)
 			add_disk(inventory, from, disk);
@@ -285,7 +285,7 @@ START_TEST(three_nights_of_the_same_command_end_complete)
 	ck_assert_int_ge(nights, 3);
 	ck_assert_uint_eq(acts.emptied, 1);
 	for (guint i = 0; i < world.disks->len; i++) {
-		const struct disk *disk = &g_array_index(world.disks, struct disk, i);
+		const struct table_disk *disk = &g_array_index(world.disks, struct table_disk, i);
 
 		ck_assert(disk->moved);
 		ck_assert_uint_le(disk->sent, disk->total + (guint64)nights * FLUSH_WINDOW);
@@ -314,6 +314,19 @@ START_TEST(without_a_look_at_the_world_nothing_begins)
 	ck_assert_str_eq(error->message, "libvirt is away");
 	dispatching_began("");
 	ck_assert_int_eq(ledger_lock_holder(ledger, "evacuate:" FROM_URL), 0);
+	ck_assert_uint_eq(in_maintenance(), 0);
+}
+END_TEST
+
+START_TEST(a_later_run_that_cannot_begin_keeps_it_in_maintenance)
+{
+	have(2, 100);
+	stop_request();
+	ends(3);
+	stop_reset();
+	acts.fails_at = acts.looks + 1;
+	ck_assert_ptr_null(evacuation_run(ledger, &table, &request, NULL));
+	ck_assert_uint_eq(in_maintenance(), 1);
 }
 END_TEST
 
@@ -361,6 +374,7 @@ int main(void)
 	tcase_add_test(tests, three_nights_of_the_same_command_end_complete);
 	tcase_add_test(tests, what_was_done_is_told_though_the_world_goes_away);
 	tcase_add_test(tests, without_a_look_at_the_world_nothing_begins);
+	tcase_add_test(tests, a_later_run_that_cannot_begin_keeps_it_in_maintenance);
 	tcase_add_test(tests, what_cannot_be_done_in_the_end_keeps_it_in_maintenance);
 	tcase_add_test(tests, a_stop_is_told_and_the_same_command_goes_on);
 	suite_add_tcase(suite, tests);
