@@ -37,7 +37,8 @@ static void add_rest(GPtrArray *list, const char *domain, const char *what, cons
 
 void evacuation_free(struct evacuation *evacuation)
 {
-	g_clear_pointer(&evacuation->dispatch, dispatch_free);
+	g_clear_pointer(&evacuation->known, g_hash_table_unref);
+	dispatch_free(evacuation->dispatch);
 	g_ptr_array_unref(evacuation->stays);
 	g_ptr_array_unref(evacuation->residue);
 	g_free(evacuation->datastore);
@@ -97,16 +98,16 @@ static void set_hours(struct evacuation *evacuation, const struct evacuation_req
 
 /* ---- one look at the world ------------------------------------------------------------------- */
 
-static gboolean is_known(const struct dispatch *dispatch, const struct inventory_disk *disk)
+static char *key_of(const struct inventory_disk *disk)
 {
-	for (guint i = 0; i < dispatch->moves->len; i++) {
-		const struct dispatch_move *move = g_ptr_array_index(dispatch->moves, i);
+	return g_strdup_printf("%s %s", disk->domain->uuid, disk->target);
+}
 
-		if (g_str_equal(move->domain, disk->domain->name) &&
-		    g_str_equal(move->disk, disk->target))
-			return TRUE;
-	}
-	return FALSE;
+static gboolean is_known(const struct evacuation *evacuation, const struct inventory_disk *disk)
+{
+	g_autofree char *key = key_of(disk);
+
+	return g_hash_table_contains(evacuation->known, key);
 }
 
 static struct dispatch_target *target_for(struct dispatch *dispatch, struct ledger *ledger,
@@ -122,10 +123,11 @@ static struct dispatch_target *target_for(struct dispatch *dispatch, struct ledg
 	return target;
 }
 
-static void add_move(struct dispatch *dispatch, struct ledger *ledger, const char *from_url,
+static void add_move(struct evacuation *evacuation, struct ledger *ledger, const char *from_url,
 		     const struct plan_move *planned)
 {
 	const struct inventory_disk *disk = planned->disk;
+	struct dispatch *dispatch = evacuation->dispatch;
 	struct dispatch_move *move = dispatch_add_move(
 		dispatch, disk->domain->name, disk->target,
 		target_for(dispatch, ledger, from_url, planned->store), planned->to);
@@ -136,27 +138,29 @@ static void add_move(struct dispatch *dispatch, struct ledger *ledger, const cha
 	move->source = g_strdup(disk->source);
 	move->bytes = planned->bytes;
 	move->job = disk->job;
+	g_hash_table_add(evacuation->known, key_of(disk));
 }
 
 /*
  * What the plan has and the dispatcher not: a domain that has come meanwhile.  Begun ones
  * first: their overlays grow.
  */
-static guint add_moves(struct dispatch *dispatch, struct ledger *ledger, const char *from_url,
+static guint add_moves(struct evacuation *evacuation, struct ledger *ledger, const char *from_url,
 		       const struct plan *plan)
 {
-	const guint before = dispatch->moves->len;
+	const GPtrArray *moves = evacuation->dispatch->moves;
+	const guint before = moves->len;
 
 	for (int begun = 1; begun >= 0; begun--) {
 		for (guint i = 0; i < plan->moves->len; i++) {
 			const struct plan_move *planned = g_ptr_array_index(plan->moves, i);
 
 			if ((planned->disk->job != 0) == begun &&
-			    (!before || !is_known(dispatch, planned->disk)))
-				add_move(dispatch, ledger, from_url, planned);
+			    !is_known(evacuation, planned->disk))
+				add_move(evacuation, ledger, from_url, planned);
 		}
 	}
-	return dispatch->moves->len - before;
+	return moves->len - before;
 }
 
 static void note_rest(struct evacuation *evacuation, const struct plan *plan)
@@ -167,7 +171,7 @@ static void note_rest(struct evacuation *evacuation, const struct plan *plan)
 		const struct plan_stay *stay = g_ptr_array_index(plan->stays, i);
 
 		/* One that was tried has a reason of its own. */
-		if (!is_known(evacuation->dispatch, stay->disk))
+		if (!is_known(evacuation, stay->disk))
 			add_rest(evacuation->stays, stay->disk->domain->name, stay->disk->target,
 				 plan_why_name(stay->why), stay->reason);
 	}
@@ -198,7 +202,7 @@ static gboolean look(struct evacuation *evacuation, struct ledger *ledger,
 
 	if (!plan)
 		return FALSE;
-	*added = add_moves(evacuation->dispatch, ledger, request->from_url, plan);
+	*added = add_moves(evacuation, ledger, request->from_url, plan);
 	note_rest(evacuation, plan);
 	return TRUE;
 }
@@ -214,6 +218,7 @@ static struct evacuation *evacuation_new(const struct evacuation_world *world,
 	evacuation->datastore = g_strdup(request->from);
 	evacuation->stays = g_ptr_array_new_with_free_func(rest_free);
 	evacuation->residue = g_ptr_array_new_with_free_func(rest_free);
+	evacuation->known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	evacuation->begun_s = now_s(world);
 	evacuation->dispatch = dispatch_new(world->runner, world->data);
 	evacuation->dispatch->limits = request->limits;

@@ -61,6 +61,8 @@ struct evacuation {
 	char *problem;	      /* what ended it before its time; NULL: nothing */
 	gint64 begun_s, ended_s;
 	gint64 opens_s; /* when the window opens again; 0: there is none */
+	/* Its own: the disks that have a move, by domain and target. */
+	GHashTable *known;
 };
 void evacuation_free(struct evacuation *evacuation);
 AUTO_DEFINE(evacuation, evacuation_free)
