@@ -35,7 +35,7 @@
 
 #include <glib.h>
 
-enum { COPY_WINDOW_BYTES = 64 << 20, COPY_UNIT_DEFAULT = 4 << 20, COPY_WORKERS_DEFAULT = 2 };
+enum { COPY_WINDOW_BYTES = 64 << 20, COPY_UNIT_DEFAULT = 4 << 20, COPY_WORKERS_DEFAULT = 3 };
 
 /* One end of a copy. */
 struct copy_end {
