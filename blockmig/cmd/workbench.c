@@ -1,5 +1,7 @@
 #include "blockmig/cmd/workbench.h"
 
+#include "transports/address.h"
+
 #define STATE_FOLDER "/var/lib/blockmig"
 
 const char *workbench_state_folder(void)
@@ -7,6 +9,12 @@ const char *workbench_state_folder(void)
 	const char *folder = g_getenv("BLOCKMIG_STATE");
 
 	return folder && *folder ? folder : STATE_FOLDER;
+}
+
+/* A datastore that is reached at its next address may soon have none left. */
+static void warn(const char *text, void *reporter)
+{
+	reporter_warning(reporter, 0, text);
 }
 
 gboolean workbench_open(struct workbench *workbench, struct options *options, GError **error)
@@ -22,6 +30,7 @@ gboolean workbench_open(struct workbench *workbench, struct options *options, GE
 	if (!workbench->ledger)
 		return FALSE;
 
+	address_listen(warn, options->reporter);
 	workbench->notice = stop_notice_start(options->reporter);
 	workbench->context = (struct move_context){
 		.uri = options->connect,
@@ -53,6 +62,7 @@ gboolean workbench_connect_for(struct workbench *workbench, gint64 job, GError *
 void workbench_close(struct workbench *workbench)
 {
 	g_clear_pointer(&workbench->notice, stop_notice_end);
+	address_listen(NULL, NULL);
 	g_clear_pointer(&workbench->session, session_close);
 	g_clear_pointer(&workbench->ledger, ledger_close);
 	g_clear_pointer(&workbench->config, config_free);

@@ -4,6 +4,7 @@
 #include "tests/unit/images.h"
 #include "tests/unit/nfs_copying.h"
 #include "tests/unit/temp.h"
+#include "transports/address.h"
 
 #include <string.h>
 
@@ -113,19 +114,39 @@ START_TEST(a_server_that_is_deaf_at_first_is_waited_for)
 }
 END_TEST
 
+/* The user is told, once, what was lost and where it goes on. */
+static void collect(const char *text, void *told)
+{
+	g_ptr_array_add(told, g_strdup(text));
+}
+
+static void assert_told_once(const GPtrArray *told, const char *cause)
+{
+	g_autofree char *left = g_strdup_printf("server 127.0.0.1:%d: ", nfs.wire->port);
+	g_autofree char *next = g_strdup_printf("; going on at 127.0.0.2:%d", nfs.wire->port);
+
+	ck_assert_uint_eq(told->len, 1);
+	const char *text = told->pdata[0];
+	ck_assert_msg(strstr(text, left) && strstr(text, cause) && g_str_has_suffix(text, next),
+		      "%s", text);
+}
+
 START_TEST(when_an_address_dies_the_next_one_is_used)
 {
 	char *addresses[] = {(char[]){"127.0.0.2"}, NULL};
 	const guint procedure = _i == NFS_IS_SOURCE ? NFS3_READ : NFS3_WRITE;
+	g_autoptr(GPtrArray) told = g_ptr_array_new_with_free_func(g_free);
 
 	begin((enum nfs_side)_i);
 	struct nfs_wire *second = nfs_wire_start("127.0.0.2", nfs.wire->port, nfs.script->port);
 	second->procedure = procedure;
 	nfs.config.addresses = addresses;
+	address_listen(collect, told);
 	plan_wire(NFS_WIRE_GONE, procedure, FALSE, 0, WRITES / 2);
 	nfs_copying_assert_copied(&nfs);
 	ck_assert_uint_eq(nfs.wire->hits, 1);
 	ck_assert_uint_gt(second->message_bytes, 0);
+	assert_told_once(told, "");
 	end();
 }
 END_TEST
@@ -135,16 +156,19 @@ START_TEST(an_address_that_passes_no_data_is_left_for_the_next_one)
 {
 	char *addresses[] = {(char[]){"127.0.0.2"}, NULL};
 	const guint procedure = _i == NFS_IS_SOURCE ? NFS3_READ : NFS3_WRITE;
+	g_autoptr(GPtrArray) told = g_ptr_array_new_with_free_func(g_free);
 
 	begin((enum nfs_side)_i);
 	struct nfs_wire *second = nfs_wire_start("127.0.0.2", nfs.wire->port, nfs.script->port);
 	second->procedure = procedure;
 	nfs.config.addresses = addresses;
+	address_listen(collect, told);
 	nfs.config.stall_ms = QUICK_STALL_MS;
 	plan_wire(NFS_WIRE_STALL, procedure, _i == NFS_IS_SOURCE, 0, 0);
 	nfs.wire->times = G_MAXUINT;
 	nfs_copying_assert_copied(&nfs);
 	ck_assert_uint_le(nfs.wire->hits, 8);
+	assert_told_once(told, "no answer for 300 ms");
 	end();
 }
 END_TEST
