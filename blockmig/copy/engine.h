@@ -9,7 +9,9 @@
  * TRANSIENT error the worker closes both handles, waits (backoff), opens new ones,
  * compares identity and size, and sends its whole share again.  Read-back runs
  * behind on handles of its own and marks units proven; a unit that differs is sent
- * again up to three times, then the pass fails with INTEGRITY.
+ * again up to three times, then the pass fails with INTEGRITY.  What was acknowledged and
+ * is not there may lie elsewhere, over a unit that was proven before: after a unit that
+ * differs, all that was proven before is read once more.
  *
  * Memory is bounded by workers and unit size (plus one byte a unit), whatever the
  * size of the image.  Order: write, flush, ledger, read-back.

@@ -158,7 +158,11 @@ static int on_read(struct rpc_context *rpc, struct rpc_msg *call)
 		return cut_off(rpc, call, read.count);
 	if (is_due(&script->jukebox))
 		result.status = NFS3ERR_JUKEBOX;
-	if (result.status == NFS3_OK) {
+	if (result.status == NFS3_OK && read.offset > NFS_SCRIPT_BYTES - REQUEST_BYTES)
+		read.count = read.offset < script->size_bytes
+				     ? (u_int)MIN(read.count, script->size_bytes - read.offset)
+				     : 0;
+	if (result.status == NFS3_OK && read.count > 0) {
 		good->count = good->data.data_len = shortened(MIN(read.count, REQUEST_BYTES));
 		good->data.data_val = (char *)bytes;
 		memcpy(bytes, script->data + read.offset, good->count);
@@ -203,6 +207,11 @@ static int on_write(struct rpc_context *rpc, struct rpc_msg *call)
 		result.status = NFS3ERR_JUKEBOX;
 	if (result.status == NFS3_OK)
 		result.status = planned_status(NFS3_WRITE);
+	if (result.status == NFS3_OK && request.count != request.data.data_len)
+		result.status = NFS3ERR_INVAL;
+	if (result.status == NFS3_OK && (request.offset > NFS_SCRIPT_BYTES ||
+					 request.count > NFS_SCRIPT_BYTES - request.offset))
+		result.status = NFS3ERR_FBIG;
 	if (result.status == NFS3_OK) {
 		good->count = shortened(request.count);
 		good->committed = (stable_how)script->committed;

@@ -320,6 +320,30 @@ START_TEST(a_bit_flipped_on_the_way_to_the_disk_is_written_again)
 }
 END_TEST
 
+/*
+ * A bit of its offset flips: what was acknowledged lies over a chunk that was proven by an
+ * earlier run.  (Of the 12 bytes behind the offset, and the data, the message is the rest.)
+ */
+START_TEST(a_write_that_goes_astray_over_a_proven_chunk_is_found)
+{
+	const struct ledger_unit row = {.index = 1, .count = 1, .state = UNIT_SENT};
+	const guint piece_bytes = 64 * KiB;
+
+	begin(NFS_IS_DESTINATION);
+	nfs.wire->procedure = NFS3_WRITE;
+	nfs_copying_assert_copied(&nfs);
+	memset(nfs.script->data + MiB, 0, MiB);
+	memset(nfs.script->durable + MiB, 0, MiB);
+	ck_assert(ledger_units_put(nfs.copying.ledger, nfs.copying.spec.pass, &row, 1, NULL));
+	plan_wire(NFS_WIRE_FLIP, NFS3_WRITE, FALSE,
+		  nfs.wire->message_bytes - piece_bytes - 12 - sizeof(guint64) + 5, 0);
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.wire->hits, 1);
+	ck_assert_uint_eq(nfs.copying.totals.mismatches, 2);
+	end();
+}
+END_TEST
+
 START_TEST(a_bit_flipped_in_the_read_back_is_written_again)
 {
 	begin(NFS_IS_DESTINATION);
@@ -373,6 +397,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(server, an_error_that_stays_ends_every_run_in_the_servers_words, 0,
 			    G_N_ELEMENTS(errors));
 	tcase_add_test(server, a_bit_flipped_on_the_way_to_the_disk_is_written_again);
+	tcase_add_test(server, a_write_that_goes_astray_over_a_proven_chunk_is_found);
 	tcase_add_test(server, a_bit_flipped_in_the_read_back_is_written_again);
 	tcase_add_test(server, a_write_acknowledged_and_not_stored_is_written_again);
 	suite_add_tcase(suite, server);
