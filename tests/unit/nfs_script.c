@@ -89,8 +89,10 @@ static int on_lookup(struct rpc_context *rpc, struct rpc_msg *call)
 
 	if (!script->exists)
 		result.status = NFS3ERR_NOENT;
-	result.LOOKUP3res_u.resok.object.data.data_len = sizeof(file_handle);
-	result.LOOKUP3res_u.resok.object.data.data_val = file_handle;
+	if (result.status == NFS3_OK) {
+		result.LOOKUP3res_u.resok.object.data.data_len = sizeof(file_handle);
+		result.LOOKUP3res_u.resok.object.data.data_val = file_handle;
+	}
 	return reply(rpc, call, &result, (zdrproc_t)zdr_LOOKUP3res);
 }
 
@@ -172,6 +174,11 @@ static int on_read(struct rpc_context *rpc, struct rpc_msg *call)
 	return reply(rpc, call, &result, (zdrproc_t)zdr_READ3res);
 }
 
+static stable_how stability(void)
+{
+	return script->mixes && script->writes % 2 ? FILE_SYNC : (stable_how)script->committed;
+}
+
 /* What is not UNSTABLE is durable before it is answered. */
 static void store(const WRITE3args *request, u_int count)
 {
@@ -182,7 +189,7 @@ static void store(const WRITE3args *request, u_int count)
 	memcpy(data, request->data.data_val, count);
 	if (is_due(&script->flip_writes))
 		data[count / 2] ^= 0x10;
-	if (script->committed != UNSTABLE)
+	if (stability() != UNSTABLE)
 		memcpy(script->durable + request->offset, data, count);
 }
 
@@ -214,7 +221,7 @@ static int on_write(struct rpc_context *rpc, struct rpc_msg *call)
 		result.status = NFS3ERR_FBIG;
 	if (result.status == NFS3_OK) {
 		good->count = shortened(request.count);
-		good->committed = (stable_how)script->committed;
+		good->committed = stability();
 		memcpy(good->verf, &script->verifier, sizeof(good->verf));
 		store(&request, good->count);
 	}
