@@ -1,9 +1,9 @@
 /* A whole copy over NFS for every byte at which a connection can break, or a bit flip. */
 #include "common/error.h"
-#include "common/stop.h"
 #include "common/units.h"
 #include "tests/unit/images.h"
 #include "tests/unit/nfs_copying.h"
+#include "tests/unit/no_waits.h"
 #include "tests/unit/temp.h"
 
 #include <string.h>
@@ -22,27 +22,6 @@ enum {
 };
 
 static struct nfs_copying nfs;
-
-/* ---- a stop flag that is never up, and waits between tries that take no time ----------- */
-
-enum stop_level stop_level(void)
-{
-	return STOP_NO;
-}
-
-void stop_reset(void)
-{
-}
-
-gboolean stop_check(GError **error G_GNUC_UNUSED)
-{
-	return TRUE;
-}
-
-gboolean stop_sleep(guint milliseconds G_GNUC_UNUSED, GError **error G_GNUC_UNUSED)
-{
-	return TRUE;
-}
 
 /* ---- cuts -------------------------------------------------------------------------------- */
 
