@@ -17,6 +17,16 @@ static void warn(const char *text, void *reporter)
 	reporter_warning(reporter, 0, text);
 }
 
+/* A chap-file without a password leaves it to libvirt. */
+static gboolean complete_secrets(struct workbench *workbench, GError **error)
+{
+	if (!config_lacks_passwords(workbench->config))
+		return TRUE;
+	workbench->session = session_open(workbench->options->connect, error);
+	return workbench->session &&
+	       config_ask_passwords(workbench->config, workbench->session, error);
+}
+
 gboolean workbench_open(struct workbench *workbench, struct options *options, GError **error)
 {
 	workbench->options = options;
@@ -24,7 +34,8 @@ gboolean workbench_open(struct workbench *workbench, struct options *options, GE
 	if (options->config_path)
 		g_setenv("BLOCKMIG_CONFIG", options->config_path, TRUE);
 	workbench->config = config_load(options->config_path, error);
-	if (!workbench->config || !options_complete(options, workbench->config, error))
+	if (!workbench->config || !options_complete(options, workbench->config, error) ||
+	    !complete_secrets(workbench, error))
 		return FALSE;
 	workbench->ledger = ledger_open(workbench_state_folder(), error);
 	if (!workbench->ledger)

@@ -162,6 +162,13 @@ char *session_pool_xml(struct session *session, const char *name, GError **error
 	return NULL;
 }
 
+char *session_secret(struct session *session, const char *usage, GError **error)
+{
+	(void)session;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_NOT_FOUND, "no secret '%s'", usage);
+	return NULL;
+}
+
 gboolean session_pool_refresh(struct session *session, const char *name, GError **error)
 {
 	(void)session;

@@ -238,6 +238,28 @@ START_TEST(a_copy_needs_no_libvirt)
 }
 END_TEST
 
+/* A chap-file that has no password leaves it to libvirt. */
+START_TEST(a_copy_asks_libvirt_for_a_secret_that_the_configuration_leaves_to_it)
+{
+	g_autofree char *chap = temp_path("chap"), *config = temp_path("blockmig.conf");
+	g_autofree char *text =
+		g_strdup_printf("[datastore san]\nurl=iscsi://h/iqn.x:t/\nsecret=guests\n"
+				"chap-file=%s\n",
+				chap);
+	const struct ending copies[] = {{"/a.raw", -1, "done"}, {0}};
+
+	ck_assert(g_file_set_contents_full(chap, "user=us\n", -1, G_FILE_SET_CONTENTS_NONE, 0600,
+					   NULL));
+	ck_assert(g_file_set_contents(config, text, -1, NULL));
+	endings = copies;
+	ck_assert_int_eq(run(&command_copy, "/a.raw /b.raw"), 0);
+	ck_assert_str_eq(calls->str, "secret(guests) copy(/a.raw,/b.raw) ");
+	session_fails = TRUE;
+	ck_assert_int_eq(run(&command_copy, "/a.raw /b.raw"), 1);
+	ck_assert_ptr_nonnull(strstr(err_text, "no libvirtd"));
+}
+END_TEST
+
 START_TEST(an_address_that_dies_is_told_once)
 {
 	static const char text[] =
@@ -323,6 +345,7 @@ int main(void)
 	tcase_add_test(tcase, a_dry_run_is_a_plan);
 	tcase_add_test(tcase, an_obstacle_is_exit_status_1);
 	tcase_add_test(tcase, a_copy_needs_no_libvirt);
+	tcase_add_test(tcase, a_copy_asks_libvirt_for_a_secret_that_the_configuration_leaves_to_it);
 	tcase_add_test(tcase, an_address_that_dies_is_told_once);
 	tcase_add_test(tcase, verify_takes_two_images_or_a_job);
 	tcase_add_test(tcase, libvirt_that_does_not_answer_is_told);
