@@ -16,7 +16,8 @@
  * Memory is bounded by workers and unit size (plus one byte a unit), whatever the
  * size of the image.  Order: write, flush, ledger, read-back.
  *
- * Zeros: ranges that a trusted source reports as holes, and units found to be zeros
+ * Zeros: ranges that a trusted source reports as holes, or the file of the same image
+ * (copy_end.path) where its transport has no report, and units found to be zeros
  * by reading, are left out where the destination is fresh (known to be all zeros) and
  * zeroed otherwise; inside a unit, runs of zeros of 64 KiB and more are left out at a
  * fresh destination.  The proof of zeros that were left out: the destination's own
@@ -45,6 +46,8 @@ struct copy_end {
 	const struct transport_config *config;
 	guint64 offset_bytes;	       /* where byte 0 of the content lies in the image */
 	char identity[IDENTITY_BYTES]; /* "" = learnt from the first handle and set */
+	/* A source's: the same image as a file of this host, for its holes (holes.h); or NULL. */
+	const char *path;
 };
 
 /* A piece of the content. */

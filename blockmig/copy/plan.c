@@ -1,8 +1,11 @@
 #include "blockmig/copy/engine_private.h"
+#include "blockmig/copy/holes.h"
 
 #include "common/error.h"
 #include "common/stop.h"
 #include "common/units.h"
+
+enum { STALL_DEFAULT_MS = 30000 };
 
 /* ---- what the ledger has --------------------------------------------------------- */
 
@@ -127,6 +130,30 @@ static gboolean mark_holes(struct engine *engine, GError **error)
 	return TRUE;
 }
 
+/*
+ * The image is looked at again when the file has answered: what was changed meanwhile, or
+ * is another file, has no holes.
+ */
+static void mark_holes_of_file(struct engine *engine)
+{
+	const struct copy_spec *spec = engine->spec;
+	const struct copy_end *end = spec->source;
+	const struct hole_question question = {.path = end->path,
+					       .offset_bytes = end->offset_bytes,
+					       .piece_bytes = spec->unit_bytes,
+					       .length_bytes = spec->content_bytes};
+	const guint stall_ms = end->config ? end->config->stall_ms : 0;
+	AUTO(hole_map) map = hole_map_ask(&question, stall_ms ? stall_ms : STALL_DEFAULT_MS);
+	struct image_info now;
+
+	if (!map || !handle_describe(engine->source.handle, &now, NULL) ||
+	    !hole_map_is_of(map, &now))
+		return;
+	for (guint64 index = 0; index < engine->units; index++)
+		if (is_open_question(engine, index) && hole_map_has(map, index))
+			engine->map[index] |= MAP_HOLE;
+}
+
 /* ---- what can be left out -------------------------------------------------------------- */
 
 static gboolean rows_put(struct engine *engine, GArray *rows, GError **error)
@@ -177,6 +204,9 @@ gboolean plan_make(struct engine *engine, GError **error)
 		return FALSE;
 	if (engine->source.known.extents_trusted && !mark_holes(engine, error))
 		return FALSE;
+	if (!engine->source.known.extents_trusted && engine->spec->source->path &&
+	    !engine->spec->ranges)
+		mark_holes_of_file(engine);
 	settle_checked_holes(engine);
 	return !engine->spec->fresh || leave_out(engine, error);
 }
