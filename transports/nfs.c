@@ -1,7 +1,8 @@
 /*
- * The NFS transport: version 3 through libnfs's raw calls, so that every write
- * verifier is seen (transports/nfs_image.h) and no library reconnects behind our back
- * (transports/nfs_link.h).  Holes cannot be asked for in version 3.
+ * The NFS transport: version 3, so that every write verifier is seen
+ * (transports/nfs_image.h).  Names and attributes go through libnfs's raw calls, and no
+ * library reconnects behind our back (transports/nfs_link.h); data goes past libnfs
+ * (transports/nfs_wire.h).  Holes cannot be asked for in version 3.
  */
 #include "common/error.h"
 #include "transports/nfs_image.h"
@@ -9,8 +10,8 @@
 
 #include <string.h>
 
-/* Measured: 512 KiB beats both smaller and larger requests. */
-enum { REQUEST_MOST_BYTES = 512 * 1024, REQUEST_FALLBACK_BYTES = 32 * 1024 };
+/* Measured: what a request costs the server beside its bytes shows below 1 MiB. */
+enum { REQUEST_MOST_BYTES = 1024 * 1024, REQUEST_FALLBACK_BYTES = 32 * 1024 };
 
 struct request_limits {
 	guint32 read_bytes, write_bytes;
@@ -61,6 +62,7 @@ static void close_image(struct handle *handle)
 {
 	struct nfs_image *image = image_of(handle);
 
+	g_clear_pointer(&image->wire, nfs_wire_free);
 	g_clear_pointer(&image->session, nfs_session_close);
 	g_free(image->base.name);
 	g_free(image);
@@ -94,6 +96,7 @@ static gboolean open_image(const struct url *url, const struct transport_config 
 		close_image(&image->base);
 		return FALSE;
 	}
+	image->wire = nfs_wire_new(image->session->link);
 	image->base.size_bytes = facts.size;
 	*handle = &image->base;
 	return TRUE;

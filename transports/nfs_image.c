@@ -4,26 +4,24 @@
 
 #include <string.h>
 
-/* Deeper queues and larger requests were measured and gained nothing. */
-enum { DEPTH = 16, JUKEBOX_FIRST_MS = 100, JUKEBOX_MOST_MS = 5000 };
+enum { JUKEBOX_FIRST_MS = 100, JUKEBOX_MOST_MS = 5000 };
 
 static const char restarted[] = "the server restarted and lost what was not flushed yet "
 				"(its write verifier changed)";
 
-static const char contradiction[] = "the server's answer contradicts itself";
-
-/* One request's worth of the transfer; what a short answer leaves is asked for again. */
+/*
+ * One request's worth of the transfer; what a short answer leaves is asked for again.
+ * With 0 bytes it is free.
+ */
 struct piece {
-	struct transfer *transfer;
-	char *buffer;
-	guint64 offset;
-	guint32 bytes; /* 0: free */
-	gboolean in_flight;
+	struct nfs_wire_request request;
+	gboolean asked; /* its answer has not been looked at */
 };
 
 struct transfer {
 	struct nfs_image *image;
 	gboolean writing;
+	nfs_fh3 file;
 	const char *doing;
 	char *buffer; /* what is not yet in a piece */
 	guint64 offset;
@@ -34,7 +32,7 @@ struct transfer {
 	guint jukebox_ms; /* 0: the server did not ask for time */
 	deadline_ms resume, patience;
 	GError *error; /* the first one */
-	struct piece pieces[DEPTH];
+	struct piece pieces[NFS_WIRE_DEPTH];
 };
 
 static char *describe(const struct transfer *transfer, gsize bytes, guint64 offset)
@@ -43,88 +41,50 @@ static char *describe(const struct transfer *transfer, gsize bytes, guint64 offs
 			       transfer->writing ? "write" : "read", bytes, offset);
 }
 
-static void fail_status(struct piece *piece, nfsstat3 status)
+static char *describe_piece(const struct transfer *transfer, const struct piece *piece)
 {
-	struct transfer *transfer = piece->transfer;
-	g_autofree char *what = describe(transfer, piece->bytes, piece->offset);
-
-	if (!transfer->error)
-		nfs_status_error(&transfer->error, status, transfer->image->base.name, what);
+	return describe(transfer, piece->request.bytes, piece->request.offset);
 }
 
-static void fail_piece(struct piece *piece, enum blockmig_error code, const char *why)
+static void fail_status(struct transfer *transfer, const struct piece *piece)
 {
-	struct transfer *transfer = piece->transfer;
+	g_autofree char *what = describe_piece(transfer, piece);
 
-	if (transfer->error)
-		return;
-	g_autofree char *what = describe(transfer, piece->bytes, piece->offset);
-	g_set_error(&transfer->error, BLOCKMIG_ERROR, (gint)code, "%s: %s: %s",
-		    transfer->image->base.name, what, why);
+	if (!transfer->error)
+		nfs_status_error(&transfer->error, piece->request.status,
+				 transfer->image->base.name, what);
+}
+
+static void fail_truncated(struct transfer *transfer, const struct piece *piece)
+{
+	g_autofree char *what = describe_piece(transfer, piece);
+
+	if (!transfer->error)
+		g_set_error(&transfer->error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "%s: %s: the file ends before: it was truncated at the server",
+			    transfer->image->base.name, what);
 }
 
 /* The server needs time: nothing more is sent until it has had some. */
-static void pause_transfer(struct piece *piece)
+static void pause_transfer(struct transfer *transfer, const struct piece *piece)
 {
-	struct transfer *transfer = piece->transfer;
-
 	if (transfer->jukebox_ms == 0) {
 		transfer->jukebox_ms = JUKEBOX_FIRST_MS;
 		transfer->patience = deadline_in(transfer->image->session->link->stall_ms);
 	} else if (deadline_passed(transfer->patience)) {
-		fail_status(piece, NFS3ERR_JUKEBOX);
+		fail_status(transfer, piece);
 	} else if (deadline_passed(transfer->resume)) {
 		transfer->jukebox_ms = MIN(transfer->jukebox_ms * 2, (guint)JUKEBOX_MOST_MS);
 	}
 	transfer->resume = deadline_in(transfer->jukebox_ms);
 }
 
-static void advance(struct piece *piece, guint32 bytes)
+static void advance(struct transfer *transfer, struct piece *piece)
 {
-	piece->transfer->jukebox_ms = 0;
-	piece->buffer += bytes;
-	piece->offset += bytes;
-	piece->bytes -= bytes;
-}
-
-/* Whether there is an answer to look at; the link's own failure is reported by it. */
-static gboolean landed(struct piece *piece, int rpc_status, void *data)
-{
-	piece->in_flight = FALSE;
-	piece->transfer->in_flight--;
-	if (rpc_status == RPC_STATUS_SUCCESS)
-		return TRUE;
-	if (rpc_status == RPC_STATUS_ERROR)
-		fail_piece(piece, BLOCKMIG_ERROR_TRANSIENT, data ? data : "the call failed");
-	return FALSE;
-}
-
-static void settle_read(struct piece *piece, const READ3res *result)
-{
-	const READ3resok *read = &result->READ3res_u.resok;
-
-	if (result->status == NFS3ERR_JUKEBOX) {
-		pause_transfer(piece);
-	} else if (result->status != NFS3_OK) {
-		fail_status(piece, result->status);
-	} else if (read->count != read->data.data_len || read->count > piece->bytes) {
-		fail_piece(piece, BLOCKMIG_ERROR_TRANSIENT, contradiction);
-	} else if (read->count == 0) {
-		fail_piece(piece, BLOCKMIG_ERROR_PERMANENT,
-			   "the file ends before: it was truncated at the server");
-	} else {
-		memcpy(piece->buffer, read->data.data_val, read->count);
-		advance(piece, read->count);
-	}
-}
-
-static void on_read(struct rpc_context *rpc G_GNUC_UNUSED, int rpc_status, void *data,
-		    void *private_data)
-{
-	struct piece *piece = private_data;
-
-	if (landed(piece, rpc_status, data))
-		settle_read(piece, data);
+	transfer->jukebox_ms = 0;
+	piece->request.buffer += piece->request.count;
+	piece->request.offset += piece->request.count;
+	piece->request.bytes -= piece->request.count;
 }
 
 gboolean nfs_image_note_write(struct nfs_image *image, stable_how committed,
@@ -139,59 +99,47 @@ gboolean nfs_image_note_write(struct nfs_image *image, stable_how committed,
 	return TRUE;
 }
 
-static void settle_write(struct piece *piece, const WRITE3res *result)
+static void settle(struct transfer *transfer, struct piece *piece)
 {
-	const WRITE3resok *write = &result->WRITE3res_u.resok;
-	struct transfer *transfer = piece->transfer;
+	const struct nfs_wire_request *request = &piece->request;
 
-	if (result->status == NFS3ERR_JUKEBOX)
-		pause_transfer(piece);
-	else if (result->status != NFS3_OK)
-		fail_status(piece, result->status);
-	else if (write->count > piece->bytes || write->count == 0)
-		fail_piece(piece, BLOCKMIG_ERROR_TRANSIENT, contradiction);
-	else if (!nfs_image_note_write(transfer->image, write->committed, write->verf))
+	if (request->status == NFS3ERR_JUKEBOX)
+		pause_transfer(transfer, piece);
+	else if (request->status != NFS3_OK)
+		fail_status(transfer, piece);
+	else if (request->count == 0)
+		fail_truncated(transfer, piece);
+	else if (transfer->writing &&
+		 !nfs_image_note_write(transfer->image, request->committed, request->verifier))
 		transfer->lost_writes = TRUE;
 	else
-		advance(piece, write->count);
+		advance(transfer, piece);
 }
 
-static void on_write(struct rpc_context *rpc G_GNUC_UNUSED, int rpc_status, void *data,
-		     void *private_data)
+static void settle_answered(struct transfer *transfer)
 {
-	struct piece *piece = private_data;
+	for (guint i = 0; i < NFS_WIRE_DEPTH; i++) {
+		struct piece *piece = &transfer->pieces[i];
 
-	if (landed(piece, rpc_status, data))
-		settle_write(piece, data);
-}
-
-static int issue(struct piece *piece)
-{
-	struct transfer *transfer = piece->transfer;
-	struct rpc_context *rpc = transfer->image->session->link->rpc;
-	nfs_fh3 file = nfs_object_handle(&transfer->image->object);
-
-	if (transfer->writing) {
-		WRITE3args arguments = {
-			.file = file,
-			.offset = piece->offset,
-			.count = piece->bytes,
-			.stable = UNSTABLE,
-			.data = {.data_len = piece->bytes, .data_val = piece->buffer}};
-		return rpc_nfs3_write_async(rpc, on_write, &arguments, piece);
+		if (!piece->asked || piece->request.in_flight)
+			continue;
+		piece->asked = FALSE;
+		transfer->in_flight--;
+		settle(transfer, piece);
 	}
-	READ3args arguments = {.file = file, .offset = piece->offset, .count = piece->bytes};
-	return rpc_nfs3_read_async(rpc, on_read, &arguments, piece);
 }
 
-static void fill(struct piece *piece)
+static void fill(struct transfer *transfer, struct piece *piece)
 {
-	struct transfer *transfer = piece->transfer;
-	guint32 bytes = (guint32)MIN(transfer->count, transfer->piece_bytes);
+	const guint32 bytes = (guint32)MIN(transfer->count, transfer->piece_bytes);
 
-	piece->buffer = transfer->buffer;
-	piece->offset = transfer->offset;
-	piece->bytes = bytes;
+	piece->request = (struct nfs_wire_request){
+		.writing = transfer->writing,
+		.file = &transfer->file,
+		.buffer = transfer->buffer,
+		.offset = transfer->offset,
+		.bytes = bytes,
+	};
 	transfer->buffer += bytes;
 	transfer->offset += bytes;
 	transfer->count -= bytes;
@@ -200,21 +148,17 @@ static void fill(struct piece *piece)
 /* Keeps all pieces in flight, as far as there is work for them. */
 static void issue_all(struct transfer *transfer)
 {
-	for (guint i = 0; i < DEPTH && !transfer->error; i++) {
+	for (guint i = 0; i < NFS_WIRE_DEPTH; i++) {
 		struct piece *piece = &transfer->pieces[i];
 
-		if (piece->in_flight)
+		if (piece->asked)
 			continue;
-		if (piece->bytes == 0)
-			fill(piece);
-		if (piece->bytes == 0)
+		if (piece->request.bytes == 0)
+			fill(transfer, piece);
+		if (piece->request.bytes == 0)
 			continue;
-		if (issue(piece) != 0) {
-			fail_piece(piece, BLOCKMIG_ERROR_TRANSIENT,
-				   "the request could not be built");
-			return;
-		}
-		piece->in_flight = TRUE;
+		nfs_wire_submit(transfer->image->wire, &piece->request);
+		piece->asked = TRUE;
 		transfer->in_flight++;
 	}
 }
@@ -223,16 +167,13 @@ static gboolean unfinished(const struct transfer *transfer)
 {
 	if (transfer->count > 0)
 		return TRUE;
-	for (guint i = 0; i < DEPTH; i++)
-		if (transfer->pieces[i].bytes > 0)
+	for (guint i = 0; i < NFS_WIRE_DEPTH; i++)
+		if (transfer->pieces[i].request.bytes > 0)
 			return TRUE;
 	return FALSE;
 }
 
-/*
- * Until all is done, or until an error came and the last request in flight was answered
- * (libnfs must hold no pointer to a piece when this returns).
- */
+/* Until all is done, or until an error came and all that was in flight is answered. */
 static gboolean pump(struct transfer *transfer, GError **error)
 {
 	struct nfs_link *link = transfer->image->session->link;
@@ -240,7 +181,6 @@ static gboolean pump(struct transfer *transfer, GError **error)
 	while (transfer->in_flight > 0 ||
 	       (!transfer->error && !transfer->lost_writes && unfinished(transfer))) {
 		gboolean paused = transfer->jukebox_ms && !deadline_passed(transfer->resume);
-		GError *lost = NULL;
 
 		if (!paused && !transfer->error && !transfer->lost_writes)
 			issue_all(transfer);
@@ -250,11 +190,10 @@ static gboolean pump(struct transfer *transfer, GError **error)
 				return FALSE;
 			continue;
 		}
-		if (nfs_link_turn(link, paused ? deadline_left(transfer->resume) : -1, &lost))
-			continue;
-		g_clear_error(&transfer->error);
-		g_propagate_error(error, lost);
-		return FALSE;
+		if (!nfs_wire_turn(transfer->image->wire,
+				   paused ? deadline_left(transfer->resume) : -1, error))
+			return FALSE;
+		settle_answered(transfer);
 	}
 	return TRUE;
 }
@@ -265,22 +204,24 @@ static gboolean transfer_run(struct transfer *transfer, GError **error)
 	g_autofree char *doing = describe(transfer, transfer->count, transfer->offset);
 
 	transfer->doing = doing;
-	for (guint i = 0; i < DEPTH; i++)
-		transfer->pieces[i].transfer = transfer;
-	if (!nfs_link_begin(link, doing, error) || !pump(transfer, error))
+	transfer->file = nfs_object_handle(&transfer->image->object);
+	if (!nfs_link_begin(link, doing, error))
 		return FALSE;
+	if (!pump(transfer, error)) {
+		g_clear_error(&transfer->error);
+		return FALSE;
+	}
 	if (transfer->lost_writes) {
 		g_clear_error(&transfer->error);
 		nfs_link_lose(link, restarted, error);
 		return FALSE;
 	}
-	if (transfer->error) {
-		if (error_is_transient(transfer->error))
-			nfs_link_lose(link, "given up", NULL);
-		g_propagate_error(error, transfer->error);
-		return FALSE;
-	}
-	return TRUE;
+	if (!transfer->error)
+		return TRUE;
+	if (error_is_transient(transfer->error))
+		nfs_link_lose(link, "given up", NULL);
+	g_propagate_error(error, transfer->error);
+	return FALSE;
 }
 
 gboolean nfs_image_read(struct nfs_image *image, void *buffer, gsize count, guint64 offset,

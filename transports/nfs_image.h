@@ -6,10 +6,12 @@
 #define TRANSPORTS_NFS_IMAGE_H
 
 #include "transports/nfs_session.h"
+#include "transports/nfs_wire.h"
 
 struct nfs_image {
 	struct handle base;
 	struct nfs_session *session;
+	struct nfs_wire *wire; /* READ and WRITE over the session's link */
 	struct nfs_object object;
 	guint32 read_bytes, write_bytes; /* the most of one request */
 	gboolean unstable;		 /* something was written and not committed */

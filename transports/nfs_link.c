@@ -210,8 +210,10 @@ struct nfs_link *nfs_link_open(const char *name, const char *program, const char
 	link->rpc = rpc_init_context();
 	if (!nfs_link_begin(link, doing, error))
 		return NULL;
-	rpc_set_uid(link->rpc, owner->uid >= 0 ? owner->uid : (int)geteuid());
-	rpc_set_gid(link->rpc, owner->gid >= 0 ? owner->gid : (int)getegid());
+	link->uid = owner->uid >= 0 ? owner->uid : (int)geteuid();
+	link->gid = owner->gid >= 0 ? owner->gid : (int)getegid();
+	rpc_set_uid(link->rpc, link->uid);
+	rpc_set_gid(link->rpc, link->gid);
 	if (start_connecting(link, host, port, &answer) != 0) {
 		g_autofree char *why = g_strdup(rpc_get_error(link->rpc));
 		nfs_link_lose(link, why, error);

@@ -25,6 +25,7 @@
 struct nfs_link {
 	struct rpc_context *rpc; /* NULL once lost */
 	char *name;		 /* what is reached over it, for errors */
+	int uid, gid;		 /* that the calls are made as */
 	char *peer;		 /* "HOST:PORT" */
 	char *doing;		 /* "read of 4096 bytes at 0", for errors */
 	guint stall_ms;

@@ -1,8 +1,9 @@
 /*
  * A server that answers anything: the input is its answers in XDR, each behind a byte
- * that says how the call ends, and this file stands for libnfs's connection.  Whatever it
- * answers: a flush that succeeds means that no verifier changed since the first write,
- * and what was read is what was answered.
+ * that says how the call ends, and this file stands for libnfs's connection and for
+ * transports/nfs_wire.c (whose bytes are fuzz_nfs_wire.c's).  Whatever it answers: a flush that
+ * succeeds means that no verifier changed since the first write, and what was read is what was
+ * answered.
  */
 #include "tests/fuzz/fuzz.h"
 #include "transports/nfs_image.h"
@@ -246,8 +247,80 @@ NFS_CALL(create, CREATE, 0)
 NFS_CALL(remove, REMOVE, 0)
 NFS_CALL(readdirplus, READDIRPLUS, 0)
 NFS_CALL(commit, COMMIT, 0)
-NFS_CALL(read, READ, arguments->count)
-NFS_CALL(write, WRITE, arguments->count)
+
+/* ---- in place of transports/nfs_wire.c --------------------------------------------------- */
+
+struct nfs_wire {
+	struct nfs_link *link;
+	gboolean broken; /* an answer that the real one does not believe */
+};
+
+static struct nfs_wire the_wire;
+
+struct nfs_wire *nfs_wire_new(struct nfs_link *link)
+{
+	the_wire = (struct nfs_wire){link, FALSE};
+	return &the_wire;
+}
+
+void nfs_wire_free(struct nfs_wire *wire G_GNUC_UNUSED)
+{
+}
+
+static void take_read(struct nfs_wire_request *request, const READ3res *result)
+{
+	const READ3resok *read = &result->READ3res_u.resok;
+
+	request->status = result->status;
+	if (result->status != NFS3_OK)
+		return;
+	request->count = read->count;
+	the_wire.broken = read->count > request->bytes || read->count != read->data.data_len;
+	if (!the_wire.broken && read->count)
+		memcpy(request->buffer, read->data.data_val, read->count);
+}
+
+static void take_write(struct nfs_wire_request *request, const WRITE3res *result)
+{
+	const WRITE3resok *written = &result->WRITE3res_u.resok;
+
+	request->status = result->status;
+	if (result->status != NFS3_OK)
+		return;
+	request->count = written->count;
+	request->committed = written->committed;
+	memcpy(request->verifier, written->verf, sizeof(request->verifier));
+	the_wire.broken = written->count > request->bytes || written->count == 0;
+}
+
+static void on_wire_answer(struct rpc_context *rpc G_GNUC_UNUSED, int rpc_status, void *result,
+			   void *data)
+{
+	struct nfs_wire_request *request = data;
+
+	request->in_flight = FALSE;
+	if (rpc_status != RPC_STATUS_SUCCESS)
+		the_wire.broken = TRUE;
+	else if (request->writing)
+		take_write(request, result);
+	else
+		take_read(request, result);
+}
+
+void nfs_wire_submit(struct nfs_wire *wire G_GNUC_UNUSED, struct nfs_wire_request *request)
+{
+	request->in_flight = TRUE;
+	ask(on_wire_answer, request,
+	    request->writing ? (zdrproc_t)zdr_WRITE3res : (zdrproc_t)zdr_READ3res, request->bytes);
+}
+
+gboolean nfs_wire_turn(struct nfs_wire *wire, int wait_ms G_GNUC_UNUSED, GError **error)
+{
+	if (rpc_service(NULL, 0) == 0 && !wire->broken)
+		return TRUE;
+	nfs_link_lose(wire->link, "the fuzzer broke it", error);
+	return FALSE;
+}
 
 /* Waits would only make it slow. */
 void g_usleep(gulong microseconds G_GNUC_UNUSED)

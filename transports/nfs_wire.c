@@ -1,0 +1,564 @@
+#include "transports/nfs_wire.h"
+
+#include "common/error.h"
+#include "transports/address.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* RFC 5531; the rest of its numbers are libnfs's. */
+enum { RPC_VERSION = 2, AUTH_BYTES_MOST = 400 };
+#define RECORD_LAST 0x80000000u
+
+/* RFC 1813: fattr3, and what a WRITE tells of the file before it. */
+enum { FATTR3_BYTES = 84, WCC_ATTR_BYTES = 24 };
+
+enum {
+	CALL_BYTES = 256,  /* a call without its data: 204 with the longest file handle */
+	STAGE_BYTES = 512, /* an answer without its data, and little more */
+	SEND_AT_ONCE = 8,
+};
+
+/* Names this client to the server's logs; the credentials are the numbers behind it. */
+static const char machine[] = "blockmig";
+
+struct call {
+	struct nfs_wire_request *request; /* NULL: free */
+	guint32 xid;
+	guint8 head[CALL_BYTES];
+	gsize head_bytes;
+};
+
+/* Where in an answer we are. */
+enum stage { IN_HEAD, IN_DATA, IN_TAIL };
+
+struct nfs_wire {
+	struct nfs_link *link;
+	guint32 xid;
+	struct call calls[NFS_WIRE_DEPTH];
+
+	/* What is to be sent, oldest first; of the first one, so many bytes are sent. */
+	struct call *queue[NFS_WIRE_DEPTH];
+	guint queued;
+	gsize sent;
+
+	/* Bytes that came with what was read last, record marks and all. */
+	guint8 stage[STAGE_BYTES];
+	gsize stage_from, stage_to;
+
+	/* The answer that is arriving. */
+	guint8 mark[4];
+	guint mark_bytes;
+	guint32 fragment_left;
+	gboolean fragment_last;
+	enum stage at;
+	guint8 head[STAGE_BYTES];
+	gsize head_bytes;
+	struct call *answered; /* in data and tail */
+	guint32 data_left;
+};
+
+struct nfs_wire *nfs_wire_new(struct nfs_link *link)
+{
+	struct nfs_wire *wire = g_new0(struct nfs_wire, 1);
+
+	wire->link = link;
+	wire->xid = g_random_int();
+	return wire;
+}
+
+void nfs_wire_free(struct nfs_wire *wire)
+{
+	g_free(wire);
+}
+
+/* ---- XDR (RFC 4506) --------------------------------------------------------------- */
+
+static void put_u32(struct call *call, guint32 value)
+{
+	const guint32 big = GUINT32_TO_BE(value);
+
+	memcpy(call->head + call->head_bytes, &big, sizeof(big));
+	call->head_bytes += sizeof(big);
+}
+
+static void put_u64(struct call *call, guint64 value)
+{
+	put_u32(call, (guint32)(value >> 32));
+	put_u32(call, (guint32)value);
+}
+
+static guint32 padding(guint32 bytes)
+{
+	return -bytes & 3;
+}
+
+static void put_opaque(struct call *call, const void *bytes, guint32 count)
+{
+	put_u32(call, count);
+	memcpy(call->head + call->head_bytes, bytes, count);
+	memset(call->head + call->head_bytes + count, 0, padding(count));
+	call->head_bytes += count + padding(count);
+}
+
+/* Reads an answer's head; short: it has not all arrived. */
+struct cursor {
+	const guint8 *at;
+	gsize left;
+	gboolean is_short;
+};
+
+static const guint8 *take(struct cursor *cursor, gsize count)
+{
+	static const guint8 nothing[FATTR3_BYTES];
+	const guint8 *at = cursor->at;
+
+	if (cursor->left < count) {
+		cursor->is_short = TRUE;
+		cursor->left = 0;
+		return nothing;
+	}
+	cursor->at += count;
+	cursor->left -= count;
+	return at;
+}
+
+static guint32 take_u32(struct cursor *cursor)
+{
+	guint32 big;
+
+	memcpy(&big, take(cursor, sizeof(big)), sizeof(big));
+	return GUINT32_FROM_BE(big);
+}
+
+/* ---- calls ------------------------------------------------------------------------ */
+
+static void put_header(struct nfs_wire *wire, struct call *call, guint32 procedure)
+{
+	call->head_bytes = 4; /* the record mark, put when the length is known */
+	put_u32(call, call->xid);
+	put_u32(call, CALL);
+	put_u32(call, RPC_VERSION);
+	put_u32(call, NFS_PROGRAM);
+	put_u32(call, NFS_V3);
+	put_u32(call, procedure);
+
+	put_u32(call, AUTH_UNIX);
+	put_u32(call, 4 + 4 + sizeof(machine) - 1 + 4 + 4 + 4);
+	put_u32(call, 0); /* the stamp */
+	put_opaque(call, machine, sizeof(machine) - 1);
+	put_u32(call, (guint32)wire->link->uid);
+	put_u32(call, (guint32)wire->link->gid);
+	put_u32(call, 0); /* no more groups */
+	put_u32(call, AUTH_NONE);
+	put_u32(call, 0);
+}
+
+static void put_record_mark(struct call *call, gsize data_bytes)
+{
+	const guint32 big =
+		GUINT32_TO_BE(RECORD_LAST | (guint32)(call->head_bytes - 4 + data_bytes));
+
+	memcpy(call->head, &big, sizeof(big));
+}
+
+static struct call *call_free(struct nfs_wire *wire)
+{
+	for (guint i = 0; i < NFS_WIRE_DEPTH; i++)
+		if (!wire->calls[i].request)
+			return &wire->calls[i];
+	g_assert_not_reached();
+}
+
+void nfs_wire_submit(struct nfs_wire *wire, struct nfs_wire_request *request)
+{
+	struct call *call = call_free(wire);
+	gsize data_bytes = 0;
+
+	call->request = request;
+	call->xid = wire->xid++;
+	put_header(wire, call, request->writing ? NFS3_WRITE : NFS3_READ);
+	put_opaque(call, request->file->data.data_val, request->file->data.data_len);
+	put_u64(call, request->offset);
+	put_u32(call, request->bytes);
+	if (request->writing) {
+		put_u32(call, UNSTABLE);
+		put_u32(call, request->bytes);
+		data_bytes = request->bytes + padding(request->bytes);
+	}
+	put_record_mark(call, data_bytes);
+	request->in_flight = TRUE;
+	wire->queue[wire->queued++] = call;
+}
+
+/* ---- losing the link --------------------------------------------------------------- */
+
+/* Whatever is in flight will not be answered any more. */
+static gboolean lose(struct nfs_wire *wire, const char *why, GError **error)
+{
+	nfs_link_lose(wire->link, why, error);
+	for (guint i = 0; i < NFS_WIRE_DEPTH; i++) {
+		if (wire->calls[i].request)
+			wire->calls[i].request->in_flight = FALSE;
+		wire->calls[i].request = NULL;
+	}
+	wire->queued = 0;
+	return FALSE;
+}
+
+/* ---- sending ----------------------------------------------------------------------- */
+
+struct pieces {
+	struct iovec vector[3 * SEND_AT_ONCE];
+	guint count;
+	gsize skip; /* bytes that are sent already */
+};
+
+static void pieces_add(struct pieces *pieces, const void *bytes, gsize count)
+{
+	const gsize skipped = MIN(pieces->skip, count);
+
+	pieces->skip -= skipped;
+	if (count > skipped)
+		pieces->vector[pieces->count++] = (struct iovec){
+			.iov_base = (char *)bytes + skipped, .iov_len = count - skipped};
+}
+
+static gsize call_bytes(const struct call *call)
+{
+	const struct nfs_wire_request *request = call->request;
+
+	return call->head_bytes + (request->writing ? request->bytes + padding(request->bytes) : 0);
+}
+
+static void pieces_add_call(struct pieces *pieces, const struct call *call)
+{
+	static const guint8 zeros[4];
+	const struct nfs_wire_request *request = call->request;
+
+	pieces_add(pieces, call->head, call->head_bytes);
+	if (!request->writing)
+		return;
+	pieces_add(pieces, request->buffer, request->bytes);
+	pieces_add(pieces, zeros, padding(request->bytes));
+}
+
+static void drop_sent(struct nfs_wire *wire)
+{
+	guint whole = 0;
+
+	while (whole < wire->queued && wire->sent >= call_bytes(wire->queue[whole]))
+		wire->sent -= call_bytes(wire->queue[whole++]);
+	wire->queued -= whole;
+	memmove(wire->queue, wire->queue + whole, wire->queued * sizeof(*wire->queue));
+}
+
+static void progress(struct nfs_wire *wire)
+{
+	wire->link->stalled = deadline_in(wire->link->stall_ms);
+}
+
+/* As much as the socket takes. */
+static gboolean send_queued(struct nfs_wire *wire, int fd, GError **error)
+{
+	while (wire->queued) {
+		struct pieces pieces = {.skip = wire->sent};
+		struct msghdr message = {.msg_iov = pieces.vector};
+		gssize bytes;
+
+		for (guint i = 0; i < MIN(wire->queued, (guint)SEND_AT_ONCE); i++)
+			pieces_add_call(&pieces, wire->queue[i]);
+		message.msg_iovlen = pieces.count;
+		bytes = TEMP_FAILURE_RETRY(sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT));
+		if (bytes < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return TRUE;
+		if (bytes < 0)
+			return lose(wire, g_strerror(errno), error);
+		progress(wire);
+		wire->sent += (gsize)bytes;
+		drop_sent(wire);
+	}
+	return TRUE;
+}
+
+/* ---- an answer ---------------------------------------------------------------------- */
+
+static const char contradiction[] = "the server's answer contradicts itself";
+
+static struct call *call_of(struct nfs_wire *wire, guint32 xid)
+{
+	for (guint i = 0; i < NFS_WIRE_DEPTH; i++)
+		if (wire->calls[i].request && wire->calls[i].xid == xid)
+			return &wire->calls[i];
+	return NULL;
+}
+
+/* Attributes that a server may or may not send along. */
+static void skip_optional(struct cursor *cursor, gsize bytes)
+{
+	if (take_u32(cursor))
+		take(cursor, bytes);
+}
+
+/* NULL, or why the answer cannot be believed.  Means nothing where the head is short. */
+static const char *read_rpc_header(struct cursor *cursor, struct nfs_wire *wire, struct call **call)
+{
+	guint32 type, reply, verifier_bytes, accepted;
+
+	*call = call_of(wire, take_u32(cursor));
+	type = take_u32(cursor);
+	reply = take_u32(cursor);
+	if (cursor->is_short)
+		return NULL;
+	if (!*call || type != REPLY)
+		return "the server answers what was not asked";
+	if (reply != MSG_ACCEPTED)
+		return "the server refuses the call (its RPC layer denies it; see uid= and gid= in "
+		       "the URL, and the export's security flavours)";
+	take_u32(cursor);
+	verifier_bytes = take_u32(cursor);
+	if (!cursor->is_short && verifier_bytes > AUTH_BYTES_MOST)
+		return contradiction;
+	take(cursor, verifier_bytes + padding(verifier_bytes));
+	accepted = take_u32(cursor);
+	if (!cursor->is_short && accepted != SUCCESS)
+		return "the server's RPC layer could not carry out the call";
+	return NULL;
+}
+
+static const char *read_write_result(struct cursor *cursor, struct nfs_wire_request *request)
+{
+	skip_optional(cursor, WCC_ATTR_BYTES);
+	skip_optional(cursor, FATTR3_BYTES);
+	if (request->status != NFS3_OK)
+		return NULL;
+	request->count = take_u32(cursor);
+	request->committed = (stable_how)take_u32(cursor);
+	memcpy(request->verifier, take(cursor, sizeof(writeverf3)), sizeof(writeverf3));
+	return !cursor->is_short && (request->count > request->bytes || request->count == 0)
+		       ? contradiction
+		       : NULL;
+}
+
+/* The flag for the end of the file is not looked at: the size is known. */
+static const char *read_read_result(struct cursor *cursor, struct nfs_wire_request *request,
+				    guint32 *data_bytes)
+{
+	skip_optional(cursor, FATTR3_BYTES);
+	if (request->status != NFS3_OK)
+		return NULL;
+	request->count = take_u32(cursor);
+	take_u32(cursor);
+	*data_bytes = take_u32(cursor);
+	return !cursor->is_short &&
+			       (request->count > request->bytes || request->count != *data_bytes)
+		       ? contradiction
+		       : NULL;
+}
+
+/* Whether all of the head is there; then *used of it are, and data follows. */
+static gboolean parse_head(struct nfs_wire *wire, gsize *used, const char **wrong)
+{
+	struct cursor cursor = {.at = wire->head, .left = wire->head_bytes};
+	struct call *call;
+
+	wire->data_left = 0;
+	*wrong = read_rpc_header(&cursor, wire, &call);
+	if (*wrong || cursor.is_short)
+		return FALSE;
+	call->request->status = (nfsstat3)take_u32(&cursor);
+	if (cursor.is_short)
+		return FALSE;
+	*wrong = call->request->writing
+			 ? read_write_result(&cursor, call->request)
+			 : read_read_result(&cursor, call->request, &wire->data_left);
+	wire->answered = call;
+	*used = (gsize)(cursor.at - wire->head);
+	return !*wrong && !cursor.is_short;
+}
+
+static char *data_target(const struct nfs_wire *wire)
+{
+	const struct nfs_wire_request *request = wire->answered->request;
+
+	return request->buffer + (request->count - wire->data_left);
+}
+
+static void answer_ended(struct nfs_wire *wire)
+{
+	wire->answered->request->in_flight = FALSE;
+	wire->answered->request = NULL;
+	wire->answered = NULL;
+	wire->head_bytes = 0;
+	wire->at = IN_HEAD;
+}
+
+/* ---- receiving ----------------------------------------------------------------------- */
+
+static gsize staged(const struct nfs_wire *wire)
+{
+	return wire->stage_to - wire->stage_from;
+}
+
+static void drop_staged(struct nfs_wire *wire, gsize count)
+{
+	wire->stage_from += count;
+	wire->fragment_left -= (guint32)count;
+}
+
+static void take_mark(struct nfs_wire *wire)
+{
+	guint32 mark;
+
+	while (wire->mark_bytes < sizeof(wire->mark) && staged(wire))
+		wire->mark[wire->mark_bytes++] = wire->stage[wire->stage_from++];
+	if (wire->mark_bytes < sizeof(wire->mark))
+		return;
+	memcpy(&mark, wire->mark, sizeof(mark));
+	mark = GUINT32_FROM_BE(mark);
+	wire->mark_bytes = 0;
+	wire->fragment_last = (mark & RECORD_LAST) != 0;
+	wire->fragment_left = mark & ~RECORD_LAST;
+}
+
+/* Moves what is staged into the head, and what turns out to be data where it belongs. */
+static const char *take_head(struct nfs_wire *wire)
+{
+	const gsize count = MIN(MIN(staged(wire), (gsize)wire->fragment_left),
+				sizeof(wire->head) - wire->head_bytes);
+	gsize used = 0, data;
+	const char *wrong;
+
+	if (count == 0)
+		return contradiction; /* a head that has no end */
+	memcpy(wire->head + wire->head_bytes, wire->stage + wire->stage_from, count);
+	wire->head_bytes += count;
+	drop_staged(wire, count);
+	if (!parse_head(wire, &used, &wrong))
+		return wrong;
+	data = MIN(wire->head_bytes - used, (gsize)wire->data_left);
+	if (data)
+		memcpy(data_target(wire), wire->head + used, data);
+	wire->data_left -= (guint32)data;
+	wire->at = wire->data_left ? IN_DATA : IN_TAIL;
+	return NULL;
+}
+
+static void take_data(struct nfs_wire *wire)
+{
+	const gsize count = MIN(MIN(staged(wire), (gsize)wire->fragment_left), wire->data_left);
+
+	memcpy(data_target(wire), wire->stage + wire->stage_from, count);
+	drop_staged(wire, count);
+	wire->data_left -= (guint32)count;
+	if (wire->data_left == 0)
+		wire->at = IN_TAIL;
+}
+
+/* Works off what is staged.  NULL, or what is wrong with it. */
+static const char *digest_stage(struct nfs_wire *wire)
+{
+	const char *wrong = NULL;
+
+	for (;;) {
+		if (wire->fragment_left == 0 && wire->fragment_last) {
+			if (wire->at != IN_TAIL)
+				return contradiction; /* the record ends before its answer does */
+			wire->fragment_last = FALSE;
+			answer_ended(wire);
+		}
+		if (!staged(wire))
+			return NULL;
+		if (wire->fragment_left == 0)
+			take_mark(wire);
+		else if (wire->at == IN_HEAD)
+			wrong = take_head(wire);
+		else if (wire->at == IN_DATA)
+			take_data(wire);
+		else
+			drop_staged(wire, MIN(staged(wire), (gsize)wire->fragment_left));
+		if (wrong)
+			return wrong;
+	}
+}
+
+/* Into the caller's buffer where it is data that comes next, else into the stage. */
+static gssize receive_some(struct nfs_wire *wire, int fd)
+{
+	const gboolean direct = wire->at == IN_DATA && wire->fragment_left > 0;
+	gssize bytes;
+
+	if (direct) {
+		bytes = TEMP_FAILURE_RETRY(recv(fd, data_target(wire),
+						MIN(wire->data_left, wire->fragment_left),
+						MSG_DONTWAIT));
+		if (bytes > 0) {
+			wire->data_left -= (guint32)bytes;
+			wire->fragment_left -= (guint32)bytes;
+			wire->at = wire->data_left ? IN_DATA : IN_TAIL;
+		}
+		return bytes;
+	}
+	wire->stage_from = wire->stage_to = 0;
+	bytes = TEMP_FAILURE_RETRY(recv(fd, wire->stage, sizeof(wire->stage), MSG_DONTWAIT));
+	if (bytes > 0)
+		wire->stage_to = (gsize)bytes;
+	return bytes;
+}
+
+/* All that has arrived. */
+static gboolean receive(struct nfs_wire *wire, int fd, GError **error)
+{
+	for (;;) {
+		const gssize bytes = receive_some(wire, fd);
+		const char *wrong;
+
+		if (bytes < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return TRUE;
+		if (bytes <= 0)
+			return lose(wire, bytes ? g_strerror(errno) : NULL, error);
+		progress(wire);
+		wrong = digest_stage(wire);
+		if (wrong)
+			return lose(wire, wrong, error);
+	}
+}
+
+/* ---- turns ---------------------------------------------------------------------------- */
+
+static gboolean wait_ready(struct nfs_wire *wire, struct pollfd *wait, int wait_ms, GError **error)
+{
+	const int left_ms = deadline_left(wire->link->stalled);
+	const int ready = poll(wait, 1, wait_ms < 0 ? left_ms : MIN(left_ms, wait_ms));
+
+	if (ready < 0 && errno != EINTR)
+		return lose(wire, g_strerror(errno), error);
+	if (ready <= 0)
+		wait->revents = 0;
+	/* What arrived before the connection broke is no use: the rest of it is missing. */
+	if (wait->revents & (POLLERR | POLLHUP))
+		return lose(wire, address_socket_error(wait->fd), error);
+	return TRUE;
+}
+
+gboolean nfs_wire_turn(struct nfs_wire *wire, int wait_ms, GError **error)
+{
+	struct nfs_link *link = wire->link;
+	struct pollfd wait = {.fd = rpc_get_fd(link->rpc), .events = POLLIN};
+
+	if (!send_queued(wire, wait.fd, error))
+		return FALSE;
+	if (wire->queued)
+		wait.events |= POLLOUT;
+	if (!wait_ready(wire, &wait, wait_ms, error))
+		return FALSE;
+	if ((wait.revents & POLLIN) && !receive(wire, wait.fd, error))
+		return FALSE;
+	if (!deadline_passed(link->stalled))
+		return TRUE;
+	g_autofree char *why = g_strdup_printf("no answer for %u ms", link->stall_ms);
+	return lose(wire, why, error);
+}
