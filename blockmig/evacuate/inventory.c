@@ -1,6 +1,6 @@
 #include "blockmig/evacuate/inventory.h"
 
-/* ---- life -------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------ */
 
 static void lun_free(gpointer data)
 {
@@ -77,7 +77,7 @@ void inventory_free(struct inventory *inventory)
 	g_free(inventory);
 }
 
-/* ---- filling it ---------------------------------------------------------------------- */
+/* ---- filling it ------------------------------------------------------------ */
 
 struct inventory_store *inventory_add_store(struct inventory *inventory, const char *name,
 					    enum store_kind kind)
@@ -152,7 +152,7 @@ struct inventory_store *inventory_store(const struct inventory *inventory, const
 	return NULL;
 }
 
-/* ---- names ------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------ */
 
 const char *store_kind_name(enum store_kind kind)
 {

@@ -19,7 +19,7 @@ struct reading {
 	struct domain *live, *inactive; /* NULL: there is none */
 };
 
-/* ---- what is not a disk that moves --------------------------------------------------------- */
+/* ---- what is no disk ------------------------------------------------------------ */
 
 static const char *way_out(enum residue_kind kind)
 {
@@ -121,8 +121,7 @@ static void add_snapshots(struct reading *reading)
 	}
 }
 
-/* ---- disks ------------------------------------------------------------------------------------
- */
+/* ---- disks ------------------------------------------------------------ */
 
 static gboolean holds_medium(const struct disk *disk)
 {
@@ -256,8 +255,7 @@ static void add_disks(struct reading *reading)
 	}
 }
 
-/* ---- domains
- * ------------------------------------------------------------------------------------- */
+/* ---- domains ------------------------------------------------------------ */
 
 static void set_rules(struct reading *reading)
 {

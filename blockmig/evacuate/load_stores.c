@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* ---- which there are --------------------------------------------------------------------- */
+/* ---- which there are ------------------------------------------------------------ */
 
 static enum store_kind kind_of(const struct url *url)
 {
@@ -111,7 +111,7 @@ gboolean load_all_stores(struct loader *loader, GError **error)
 	return TRUE;
 }
 
-/* ---- what lies where ------------------------------------------------------------------------ */
+/* ---- what lies where ------------------------------------------------------------ */
 
 struct inventory_store *store_of_source(const struct loader *loader, const struct source *source,
 					int *lun)
@@ -135,8 +135,7 @@ struct inventory_store *store_of_url(const struct loader *loader, const char *te
 	return place ? store_of_source(loader, &place->source, lun) : NULL;
 }
 
-/* ---- what they say of themselves ---------------------------------------------------------------
- */
+/* ---- what they say of themselves ------------------------------------------------------------ */
 
 static void load_luns(struct loader *loader, guint position)
 {
@@ -209,8 +208,7 @@ gboolean load_store_figures(struct loader *loader, GError **error)
 	return TRUE;
 }
 
-/* ---- who has a LUN
- * ------------------------------------------------------------------------------- */
+/* ---- who has a LUN ------------------------------------------------------------ */
 
 static void use_lun(const struct inventory_store *store, int number, char *user)
 {

@@ -31,8 +31,7 @@ struct placing {
 	GHashTable *stuck;     /* keep-together domain to a candidate that cannot move */
 };
 
-/* ---- groups -----------------------------------------------------------------------------------
- */
+/* ---- groups ------------------------------------------------------------ */
 
 static struct candidate *member(const struct placing *placing, const struct group *group, guint i)
 {
@@ -94,8 +93,7 @@ static int compare_groups(gconstpointer a, gconstpointer b)
 	return first->first < second->first ? -1 : 1;
 }
 
-/* ---- rules --------------------------------------------------------------------------------------
- */
+/* ---- rules ------------------------------------------------------------ */
 
 static int position_of(const struct placing *placing, const struct inventory_store *store)
 {
@@ -162,8 +160,7 @@ static gboolean may_go(const struct placing *placing, const struct group *group,
 	       !names_store(group_domain(placing, group)->avoid, target->store);
 }
 
-/* ---- choosing
- * ------------------------------------------------------------------------------------- */
+/* ---- choosing ------------------------------------------------------------ */
 
 /* The members' slots, smallest disk first as the candidates are. */
 static gboolean fits_luns(const struct placing *placing, const struct group *group,
@@ -246,8 +243,7 @@ static void take(struct placing *placing, struct candidate *candidate, guint pos
 	room_take(room, candidate);
 }
 
-/* ---- reasons
- * ----------------------------------------------------------------------------------------- */
+/* ---- reasons ------------------------------------------------------------ */
 
 /* "a has 3 GiB left, b has no free LUN of 20 GiB"; of many destinations the first few. */
 static char *rooms_text(const struct placing *placing, const struct group *group)
@@ -354,8 +350,7 @@ static void place_group(struct placing *placing, struct group *group)
 		take(placing, member(placing, group, i), (guint)position);
 }
 
-/* ---- all of it
- * --------------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------ */
 
 static void open_rooms(struct placing *placing)
 {

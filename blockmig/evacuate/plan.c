@@ -49,7 +49,7 @@ void plan_free(struct plan *plan)
 	g_free(plan);
 }
 
-/* ---- shared by the steps ---------------------------------------------------------------- */
+/* ---- shared by the steps ------------------------------------------------------------ */
 
 struct candidate *planning_candidate(const struct planning *planning, guint position)
 {
@@ -87,6 +87,20 @@ guint64 planning_seconds(const struct planning *planning, const struct candidate
 	return MIN(seconds, seconds_max) + PLAN_FIXED_S;
 }
 
+int planning_compare_numbers(guint64 a, guint64 b)
+{
+	return (a > b) - (a < b);
+}
+
+int planning_compare_names(const struct inventory_disk *a, const struct inventory_disk *b)
+{
+	int order = strcmp(a->domain->name, b->domain->name);
+
+	if (!order)
+		order = strcmp(a->domain->uuid, b->domain->uuid);
+	return order ? order : strcmp(a->target, b->target);
+}
+
 void candidate_stay(struct candidate *candidate, enum plan_why why, char *reason)
 {
 	candidate->target = NOWHERE;
@@ -94,7 +108,7 @@ void candidate_stay(struct candidate *candidate, enum plan_why why, char *reason
 	candidate->reason = reason;
 }
 
-/* ---- what the request says ----------------------------------------------------------------- */
+/* ---- what the request says ------------------------------------------------------------ */
 
 static gboolean refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
@@ -160,23 +174,7 @@ static gboolean read_request(struct planning *planning, GError **error)
 	return TRUE;
 }
 
-/* ---- candidates -------------------------------------------------------------------------------
- */
-
-static int compare_numbers(guint64 a, guint64 b)
-{
-	return (a > b) - (a < b);
-}
-
-/* Two domains of one name are on two hosts. */
-static int compare_names(const struct inventory_disk *a, const struct inventory_disk *b)
-{
-	int order = strcmp(a->domain->name, b->domain->name);
-
-	if (!order)
-		order = strcmp(a->domain->uuid, b->domain->uuid);
-	return order ? order : strcmp(a->target, b->target);
-}
+/* ---- candidates ------------------------------------------------------------ */
 
 static int compare_candidates(gconstpointer a, gconstpointer b)
 {
@@ -187,7 +185,7 @@ static int compare_candidates(gconstpointer a, gconstpointer b)
 	if (!order)
 		order = (first->job == 0) - (second->job == 0);
 	if (!order)
-		order = compare_numbers(first->virtual_bytes, second->virtual_bytes);
+		order = planning_compare_numbers(first->virtual_bytes, second->virtual_bytes);
 	return order ? order : strcmp(first->target, second->target);
 }
 
@@ -228,14 +226,13 @@ static void count_slots(struct planning *planning)
 	planning->slots = (guint)CLAMP(slots, 1, limits->per_datastore);
 }
 
-/* ---- the rest of the plan
- * ------------------------------------------------------------------------ */
+/* ---- the rest of the plan ------------------------------------------------------------ */
 
 static int compare_stays(gconstpointer a, gconstpointer b)
 {
 	const struct plan_stay *const *first = a, *const *second = b;
 
-	return compare_names((*first)->disk, (*second)->disk);
+	return planning_compare_names((*first)->disk, (*second)->disk);
 }
 
 static int compare_residue(gconstpointer a, gconstpointer b)
@@ -342,8 +339,7 @@ guint plan_obstacles(const struct plan *plan)
 	return count;
 }
 
-/* ---- names
- * ----------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------ */
 
 const char *plan_why_name(enum plan_why why)
 {

@@ -35,6 +35,10 @@ guint64 planning_rate(const struct planning *planning, const struct inventory_st
 guint64 planning_seconds(const struct planning *planning, const struct candidate *candidate,
 			 const struct inventory_store *store);
 
+/* For sorting: by the domain's name, then (two of one name are on two hosts) UUID and disk. */
+int planning_compare_names(const struct inventory_disk *a, const struct inventory_disk *b);
+int planning_compare_numbers(guint64 a, guint64 b);
+
 /* It stays; @reason is taken over. */
 void candidate_stay(struct candidate *candidate, enum plan_why why, char *reason);
 

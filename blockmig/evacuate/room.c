@@ -1,6 +1,6 @@
 #include "blockmig/evacuate/room.h"
 
-/* ---- LUNs ------------------------------------------------------------------------------- */
+/* ---- LUNs ------------------------------------------------------------ */
 
 const struct inventory_lun *room_lun(const struct room *room, guint slot)
 {
@@ -69,7 +69,7 @@ guint room_find_lun(struct room *room, guint64 bytes, guint from)
 	return next_free(room, low);
 }
 
-/* ---- all kinds ------------------------------------------------------------------------------ */
+/* ---- all kinds ------------------------------------------------------------ */
 
 void room_open(struct room *room, struct plan_target *target, guint64 rate)
 {

@@ -12,8 +12,6 @@
 #include "common/units.h"
 #include "transports/url.h"
 
-#include <string.h>
-
 struct resource {
 	guint used, limit;
 	GSequence *waiting; /* of struct waiter *, the next first */
@@ -38,30 +36,25 @@ struct schedule {
 	gint64 now_s;
 };
 
-/* ---- the order ----------------------------------------------------------------------------- */
-
-static int compare_numbers(guint64 a, guint64 b)
-{
-	return (a > b) - (a < b);
-}
+/* ---- the order ------------------------------------------------------------ */
 
 static int compare_by(enum plan_order by, const struct candidate *a, const struct candidate *b)
 {
-	int order = 0;
+	int first = a->disk->domain->priority, second = b->disk->domain->priority;
 
 	switch (by) {
 	case PLAN_PRIORITY:
-		order = (a->disk->domain->priority < b->disk->domain->priority) -
-			(a->disk->domain->priority > b->disk->domain->priority);
-		return order ? order : compare_numbers(a->seconds, b->seconds);
+		if (first != second)
+			return first > second ? -1 : 1;
+		return planning_compare_numbers(a->seconds, b->seconds);
 	case PLAN_EASY:
-		return compare_numbers(a->seconds, b->seconds);
+		return planning_compare_numbers(a->seconds, b->seconds);
 	case PLAN_SIZE:
-		return compare_numbers(a->disk->allocated_bytes, b->disk->allocated_bytes);
+		return planning_compare_numbers(a->disk->allocated_bytes, b->disk->allocated_bytes);
 	case PLAN_NAME:
 		break;
 	}
-	return order;
+	return 0;
 }
 
 /* What has begun already comes first in any order. */
@@ -74,17 +67,14 @@ static int compare_order(gconstpointer a, gconstpointer b, gpointer data)
 
 	if (!order)
 		order = compare_by(*by, first, second);
-	if (!order)
-		order = strcmp(first->disk->domain->name, second->disk->domain->name);
-	if (!order)
-		order = strcmp(first->disk->domain->uuid, second->disk->domain->uuid);
-	return order ? order : strcmp(first->disk->target, second->disk->target);
+	return order ? order : planning_compare_names(first->disk, second->disk);
 }
 
 static int compare_ranks(gconstpointer a, gconstpointer b, gpointer data)
 {
 	(void)data;
-	return compare_numbers(((const struct waiter *)a)->rank, ((const struct waiter *)b)->rank);
+	return planning_compare_numbers(((const struct waiter *)a)->rank,
+					((const struct waiter *)b)->rank);
 }
 
 static int compare_ends(gconstpointer a, gconstpointer b, gpointer data)
@@ -105,8 +95,7 @@ static struct waiter *take_first(GSequence *sequence)
 	return waiter;
 }
 
-/* ---- setting up -------------------------------------------------------------------------------
- */
+/* ---- setting up ------------------------------------------------------------ */
 
 static struct resource *resource_new(struct schedule *schedule, guint limit)
 {
@@ -173,8 +162,7 @@ static void add_waiters(struct schedule *schedule)
 	}
 }
 
-/* ---- running it -------------------------------------------------------------------------------
- */
+/* ---- running it ------------------------------------------------------------ */
 
 /* For each free place one of those who wait is looked at again. */
 static void wake_one(struct schedule *schedule, struct resource *resource)

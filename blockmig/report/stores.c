@@ -14,7 +14,7 @@ static json_t *bytes_json(guint64 bytes)
 	return bytes == INVENTORY_UNKNOWN ? json_null() : json_integer((json_int_t)bytes);
 }
 
-/* ---- datastores --------------------------------------------------------------------------- */
+/* ---- datastores ------------------------------------------------------------ */
 
 static void add_store(struct table *table, const struct inventory_store *store)
 {
@@ -88,8 +88,7 @@ json_t *store_json(const struct inventory_store *store)
 	return line;
 }
 
-/* ---- the plan in words ------------------------------------------------------------------------
- */
+/* ---- the plan in words ------------------------------------------------------------ */
 
 static char *clock_text(gint64 unix_s)
 {
@@ -211,8 +210,7 @@ char *evacuation_plan_text(const struct plan *plan)
 	return g_string_free(text, FALSE);
 }
 
-/* ---- the plan as JSON
- * ---------------------------------------------------------------------------- */
+/* ---- the plan as JSON ------------------------------------------------------------ */
 
 static json_t *disk_json(const char *type, const struct inventory_disk *disk)
 {

@@ -9,7 +9,8 @@
 /* libvirt's name of a LUN as a volume. */
 #define LUN_PREFIX "unit:0:0:"
 
-/* ---- from a volume's name to its address ------------------------------------------------ */
+/* ---- from a volume's name to its address
+ * ------------------------------------------------------------ */
 
 static gboolean resolve_file(struct source *source, const xmlNode *pool)
 {
@@ -118,7 +119,7 @@ struct domain *domain_load(struct session *session, const char *uuid, gboolean i
 	return domain;
 }
 
-/* ---- and back ------------------------------------------------------------------------------ */
+/* ---- and back ------------------------------------------------------------ */
 
 /* The volume's name in @pool where @place lies in it. */
 static char *name_in_pool(const struct datastore *pool, const struct place *place)

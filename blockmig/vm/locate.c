@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- servers -------------------------------------------------------------------------- */
+/* ---- servers ------------------------------------------------------------ */
 
 static GList *addresses_of(const char *host)
 {
@@ -50,7 +50,7 @@ static char *below(const struct url *above, const struct url *url)
 	return g_steal_pointer(&rest);
 }
 
-/* ---- folders ------------------------------------------------------------------------------ */
+/* ---- folders ------------------------------------------------------------ */
 
 /* The local folder of a datastore; NULL where there is none, or a dead server may be behind. */
 static const char *local_folder(const struct datastore *datastore)
@@ -89,7 +89,7 @@ static gboolean lies_in_folder(const struct datastore *datastore, const char *pa
 	}
 }
 
-/* ---- all of it ------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------ */
 
 const struct datastore *datastore_of_source(GPtrArray *datastores, struct config *config,
 					    const struct source *source, int *lun)

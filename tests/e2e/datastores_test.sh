@@ -133,10 +133,10 @@ goes() {
 }
 
 stays() { # DOMAIN WHY PATTERN
-	[ "$(line stay "$1" why)" = "$2" ] && line stay "$1" reason | grep -q "$3" || {
+	if [ "$(line stay "$1" why)" != "$2" ] || ! line stay "$1" reason | grep -q "$3"; then
 		cat "$out" >&2
 		die "$1 does not stay for $2, '$3'"
-	}
+	fi
 }
 
 test_a_netfs_pool_is_planned_empty() {
@@ -166,7 +166,7 @@ test_a_netfs_pool_is_planned_empty() {
 	goes path images
 	goes network array-pool 2
 	stays shared obstacle 'shareable.*Shut all of its users off'
-	[ "$(line move volume to)" != null ] && [ "$(line move link to)" != null ] ||
+	[ "$(line move volume domain) $(line move link domain)" = "volume link" ] ||
 		die "not all disks of the pool were found: $(cat "$out")"
 	[ "$(line residue elsewhere path)" = /srv/mounted/cd.raw ] || die "the medium is not told"
 	[ "$(line residue elsewhere kind)" = medium ] || die "the medium is told as something else"

@@ -84,7 +84,7 @@ static void add_to_domain(const char *before, const char *text)
 	fake_domain_set_xml(FAKE_UUID, TRUE, edited);
 }
 
-/* ---- disks --------------------------------------------------------------------------------- */
+/* ---- disks ------------------------------------------------------------ */
 
 START_TEST(a_disk_is_known_as_a_move_would_know_it)
 {
@@ -190,8 +190,7 @@ START_TEST(an_open_job_is_known_with_its_destination)
 }
 END_TEST
 
-/* ---- what is no disk --------------------------------------------------------------------------
- */
+/* ---- what is no disk ------------------------------------------------------------ */
 
 static const struct {
 	const char *before, *element; /* %s: a file on the datastore */
@@ -242,8 +241,7 @@ START_TEST(what_a_snapshot_names_there_is_residue)
 }
 END_TEST
 
-/* ---- datastores ---------------------------------------------------------------------------------
- */
+/* ---- datastores ------------------------------------------------------------ */
 
 START_TEST(luns_are_free_or_somebodys)
 {
@@ -329,8 +327,7 @@ START_TEST(one_image_is_no_datastore)
 }
 END_TEST
 
-/* ---- wishes ------------------------------------------------------------------------------------
- */
+/* ---- wishes ------------------------------------------------------------ */
 
 START_TEST(a_priority_in_the_metadata_wins_over_the_configuration)
 {

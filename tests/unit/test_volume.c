@@ -16,7 +16,7 @@
 	"<initiator><iqn name='iqn.2026-01.com.example:me'/></initiator></source>"                 \
 	"<target><path>/dev/disk/by-path</path></target></pool>"
 
-/* ---- libvirt, as the tests want it: in place of the session's own ----------------------- */
+/* ---- pools, in place of the session's own --------------------------------------- */
 
 static const char *pools[4];
 
@@ -60,7 +60,7 @@ static void setup(void)
 	g_clear_pointer(&refreshed, g_free);
 }
 
-/* ---- from a name to an address -------------------------------------------------------------- */
+/* ---- from a name to an address ------------------------------------------------------------ */
 
 static struct source *volume(const char *name, const char *mode)
 {
@@ -137,8 +137,7 @@ START_TEST(a_volume_of_an_unknown_pool_stays_what_it_is_called)
 }
 END_TEST
 
-/* ---- and back ----------------------------------------------------------------------------------
- */
+/* ---- and back ------------------------------------------------------------ */
 
 static struct place *place_at(enum source_type type, const char *path, const char *url)
 {
@@ -197,8 +196,7 @@ START_TEST(what_no_pool_has_right_in_it_is_no_volume)
 }
 END_TEST
 
-/* ---- in the XML
- * ----------------------------------------------------------------------------------- */
+/* ---- in the XML ------------------------------------------------------------ */
 
 START_TEST(a_disk_is_written_as_the_volume_that_it_is)
 {
