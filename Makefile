@@ -154,6 +154,7 @@ demo: deps
 bench: deps
 	@$(MAKE) --no-print-directory all
 	@BLOCKMIG=$(abspath $(BUILD))/blockmig tests/bench
+	@BLOCKMIG=$(abspath $(BUILD))/blockmig tests/bench-evacuate
 
 lint:
 	@tests/lint
