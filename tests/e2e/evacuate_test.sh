@@ -1,21 +1,25 @@
 # shellcheck shell=bash
 # A datastore is emptied while its guests write: limits, a death in the middle, the way back.
 
-# guests RUNNING OFF [WRITES-A-SECOND]: on NFS, called run1..., off1...; every one has a history.
+# guests RUNNING OFF [WRITES-A-SECOND [WRITES]]: on NFS, called run1..., off1...; every one
+# has a history.
 guests() {
-	local i
-	for ((i = 1; i <= $1 + $2; i++)); do
-		local name=run$i
-		[ "$i" -le "$1" ] || name=off$((i - $1))
+	local i name list=()
+	for ((i = 1; i <= $1; i++)); do
+		list+=("run$i")
+	done
+	for ((i = 1; i <= $2; i++)); do
+		list+=("off$i")
+	done
+	for name in "${list[@]}"; do
 		qemu-img create -q -f raw "/srv/nfs/$name.raw" 48M
 		guest_define "$name" "/srv/nfs/$name.raw" --rate "${3:-100}" --blocks 6000 --memory 128
 		guest_start "$name"
 	done
-	for ((i = 1; i <= $1 + $2; i++)); do
-		[ "$i" -le "$1" ] && guest_wait_writing "run$i" 150
-		[ "$i" -gt "$1" ] && guest_wait_writing "off$((i - $1))" 150 && guest_stop "off$((i - $1))"
+	for name in "${list[@]}"; do
+		guest_wait_writing "$name" "${4:-150}"
+		[[ $name = run* ]] || guest_stop "$name"
 	done
-	return 0
 }
 
 names() {
@@ -183,7 +187,7 @@ installed() {
 # The whole of it: what a night has to do on one small host.
 test_eight_running_and_four_off_leave_and_come_back() {
 	local name
-	guests 8 4 30
+	guests 8 4 10 30
 	luns 6 64M
 	evacuation_in_background nfs --to iscsi,local --bwlimit 40M --per-host 4
 	seeding 4
