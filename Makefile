@@ -21,6 +21,7 @@ WERROR  ?=
 
 SANITIZE_asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 SANITIZE_tsan := -fsanitize=thread -fno-omit-frame-pointer
+SANITIZE_coverage := --coverage -O0 -fno-inline
 SANITIZE_fuzz := -fsanitize=fuzzer-no-link $(SANITIZE_asan)
 SANITIZE      := $(SANITIZE_$(FLAVOUR))
 
@@ -39,6 +40,11 @@ UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 UNIT_SHARED  := $(filter-out $(UNIT_SOURCES),$(wildcard tests/unit/*.c))
 FAKED_SOURCES := $(wildcard tests/faked/test_*.c)
 FAKED_SHARED  := $(filter-out $(FAKED_SOURCES),$(wildcard tests/faked/*.c))
+# What tests/faked/disturb.c stands in front of.
+comma := ,
+FAKED_WRAPPED := handle_open handle_read handle_write handle_zero handle_resize handle_flush \
+	image_create image_remove ledger_end statvfs g_get_real_time
+FAKED_LDFLAGS := $(FAKED_WRAPPED:%=-Wl$(comma)--wrap=%)
 FUZZ_TARGETS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 UNIT_TESTS    := $(UNIT_SOURCES:%.c=$(BUILD)/%) $(FAKED_SOURCES:%.c=$(BUILD)/%)
 
@@ -46,7 +52,7 @@ UNIT_TESTS    := $(UNIT_SOURCES:%.c=$(BUILD)/%) $(FAKED_SOURCES:%.c=$(BUILD)/%)
 Q   := $(if $(V),,@)
 say  = @echo "  $(1)  $(@:$(CURDIR)/%=%)"
 
-.PHONY: all deps check check-unit check-e2e check-asan check-tsan check-mutants fuzz fuzz-run demo bench lab lint format install uninstall clean
+.PHONY: all deps check check-unit check-e2e check-asan check-tsan check-mutants check-matrix coverage fuzz fuzz-run demo bench lab lint format install uninstall clean
 .SECONDARY:
 
 all: $(BUILD)/blockmig
@@ -76,7 +82,7 @@ $(BUILD)/tests/faked/test_%: $(BUILD)/obj/tests/faked/test_%.o $(FAKED_SHARED:%.
 		$(UNIT_SHARED:%.c=$(BUILD)/obj/%.o) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -o $@ $^ $(shell pkg-config --libs check) $(ALL_LIBS)
+	$(Q)$(CC) -o $@ $^ $(FAKED_LDFLAGS) $(shell pkg-config --libs check) $(ALL_LIBS)
 
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIBRARY)
 	@mkdir -p $(@D)
@@ -87,7 +93,7 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIBRARY)
 $(BUILD)/tests/e2e/hook.so: tests/e2e/hook.c
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) -shared -fPIC $(OPT) $(WARN) -D_GNU_SOURCE $(PKG_CFLAGS) -o $@ $< -ldl -lvirt
+	$(Q)$(CC) -shared -fPIC $(OPT) $(WARN) -D_GNU_SOURCE $(PKG_CFLAGS) -o $@ $< -ldl -lvirt -lsqlite3
 
 -include $(OBJECTS:.o=.d) $(BUILD)/obj/blockmig/main.d $(UNIT_SOURCES:%.c=$(BUILD)/obj/%.d) \
 	 $(UNIT_SHARED:%.c=$(BUILD)/obj/%.d) $(FAKED_SOURCES:%.c=$(BUILD)/obj/%.d) \
@@ -111,6 +117,12 @@ check-asan:
 check-tsan:
 	@G_SLICE=always-malloc $(MAKE) --no-print-directory FLAVOUR=tsan check-unit
 
+# Lines and branches that the unit tests reach; see the script for the rules.
+coverage:
+	@find $(BUILD)/coverage -name '*.gcda' -delete 2>/dev/null || true
+	@$(MAKE) --no-print-directory FLAVOUR=coverage check-unit
+	@tests/coverage $(BUILD)/coverage
+
 # Bugs planted one at a time into a copy of the tree: the tests must notice each.
 check-mutants:
 	@tests/mutants
@@ -124,6 +136,10 @@ fuzz-run: $(FUZZ_TARGETS)
 
 check-e2e: all lab $(BUILD)/tests/e2e/hook.so
 	@tests/e2e/run
+
+# Every cell of the fault matrix; `make check` has those of the fakes and some of the others.
+check-matrix: all lab $(BUILD)/tests/e2e/hook.so $(BUILD)/tests/faked/test_matrix
+	@tests/matrix/run
 
 # What the laboratory's guest is made of: see tests/lab.
 lab:

@@ -16,6 +16,8 @@
 #define GiB (1024ull * MiB)
 #define TiB (1024ull * GiB)
 
+#define NS_PER_S 1000000000ull
+
 gboolean units_parse_size(const char *text, guint64 *bytes, GError **error);
 gboolean units_parse_time(const char *text, guint64 *milliseconds, GError **error);
 

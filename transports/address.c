@@ -28,29 +28,56 @@ static void set_gai_error(GError **error, const char *host, int status)
 
 /* ---- failures ----------------------------------------------------------------- */
 
-static GMutex failures_lock;
-static GHashTable *failures; /* "host port" to the number of its latest failure */
-static guint failures_count;
+struct failure {
+	guint number; /* the higher the later */
+	char *why;
+};
 
-void address_blame(const char *host, int port)
+static GMutex lock;	     /* for all that is here */
+static GHashTable *failures; /* "host port" to struct failure */
+static GHashTable *in_use;   /* a server's first "host port" to the one in use */
+static guint failures_count;
+static address_listener listener;
+static void *listener_data;
+
+static void failure_free(gpointer data)
 {
-	g_mutex_lock(&failures_lock);
+	struct failure *failure = data;
+
+	g_free(failure->why);
+	g_free(failure);
+}
+
+static char *key_of(const char *host, int port)
+{
+	return g_strdup_printf("%s %d", host, port);
+}
+
+void address_blame(const char *host, int port, const char *why)
+{
+	struct failure *failure = g_new0(struct failure, 1);
+
+	failure->why = g_strdup(why);
+	g_mutex_lock(&lock);
 	if (!failures)
-		failures = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	g_hash_table_replace(failures, g_strdup_printf("%s %d", host, port),
-			     GUINT_TO_POINTER(++failures_count));
-	g_mutex_unlock(&failures_lock);
+		failures = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, failure_free);
+	failure->number = ++failures_count;
+	g_hash_table_replace(failures, key_of(host, port), failure);
+	g_mutex_unlock(&lock);
 }
 
 static guint latest_failure(const char *host, int port)
 {
-	g_autofree char *key = g_strdup_printf("%s %d", host, port);
+	g_autofree char *key = key_of(host, port);
+	const struct failure *failure = NULL;
 	guint failed = 0;
 
-	g_mutex_lock(&failures_lock);
+	g_mutex_lock(&lock);
 	if (failures)
-		failed = GPOINTER_TO_UINT(g_hash_table_lookup(failures, key));
-	g_mutex_unlock(&failures_lock);
+		failure = g_hash_table_lookup(failures, key);
+	if (failure)
+		failed = failure->number;
+	g_mutex_unlock(&lock);
 	return failed;
 }
 
@@ -83,6 +110,7 @@ static gboolean add_resolved(GPtrArray *candidates, const char *host, int port, 
 		address = g_new0(struct address, 1);
 		address->host = g_strdup(numeric);
 		address->port = port;
+		address->order = candidates->len;
 		address->failed = latest_failure(numeric, port);
 		g_ptr_array_add(candidates, address);
 	}
@@ -134,6 +162,60 @@ GPtrArray *address_candidates(const struct url *url, const struct transport_conf
 	g_clear_error(&first);
 	g_ptr_array_sort(candidates, compare_failures); /* a stable sort */
 	return g_steal_pointer(&candidates);
+}
+
+/* ---- the one in use ----------------------------------------------------------- */
+
+void address_listen(address_listener new_listener, void *data)
+{
+	g_mutex_lock(&lock);
+	listener = new_listener;
+	listener_data = data;
+	g_mutex_unlock(&lock);
+}
+
+/* With the lock held: why the server is no longer reached at the address before. */
+static const char *reason_of_change(const char *first, const char *now)
+{
+	const char *before;
+	const struct failure *failure;
+
+	if (!in_use)
+		in_use = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	before = g_hash_table_lookup(in_use, first);
+	if (!before)
+		before = first;
+	if (g_str_equal(before, now) || !failures)
+		return NULL;
+	failure = g_hash_table_lookup(failures, before);
+	return failure ? failure->why : NULL;
+}
+
+void address_use(const GPtrArray *candidates, const struct address *address)
+{
+	const struct address *first = address;
+
+	for (guint i = 0; i < candidates->len; i++) {
+		const struct address *candidate = g_ptr_array_index(candidates, i);
+
+		if (candidate->order == 0)
+			first = candidate;
+	}
+	g_autofree char *key = key_of(first->host, first->port);
+	char *now = key_of(address->host, address->port);
+
+	g_mutex_lock(&lock);
+	const char *why = reason_of_change(key, now);
+
+	if (why && listener) {
+		g_autofree char *text =
+			g_strdup_printf(strchr(address->host, ':') ? "%s; going on at [%s]:%d"
+								   : "%s; going on at %s:%d",
+					why, address->host, address->port);
+		listener(text, listener_data);
+	}
+	g_hash_table_replace(in_use, g_steal_pointer(&key), now);
+	g_mutex_unlock(&lock);
 }
 
 /* ---- sockets ------------------------------------------------------------------ */

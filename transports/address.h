@@ -12,6 +12,7 @@
 struct address {
 	char *host; /* numeric, IPv6 without brackets */
 	int port;
+	guint order;  /* its place before the failures moved it */
 	guint failed; /* the higher the later; 0: not yet */
 };
 
@@ -22,8 +23,19 @@ struct address {
 GPtrArray *address_candidates(const struct url *url, const struct transport_config *config,
 			      int default_port, GError **error);
 
-/* A connection to it failed, or was lost.  As long as this process lives. */
-void address_blame(const char *host, int port);
+/* A connection to it failed, or was lost: @why in full.  As long as this process lives. */
+void address_blame(const char *host, int port, const char *why);
+
+/*
+ * A connection to @address, one of @candidates, is there.  Where it is another one than
+ * the server was reached at before, or than its first one, because that has failed,
+ * whoever listens is told so: once for each change.
+ */
+void address_use(const GPtrArray *candidates, const struct address *address);
+
+/* Who is told, in words and by any thread; NULL: nobody.  One listener for the process. */
+typedef void (*address_listener)(const char *text, void *data);
+void address_listen(address_listener listener, void *data);
 
 /*
  * Small requests leave at once, a dead peer is noticed, and closing drops what was

@@ -14,6 +14,7 @@
 #include "transports/transport.h"
 
 #include "common/error.h"
+#include "common/units.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -192,6 +193,7 @@ static gboolean file_describe(struct handle *handle, struct image_info *info, GE
 	}
 	info->size_bytes = (guint64)st.st_size;
 	info->allocated_bytes = (guint64)st.st_blocks * 512;
+	info->changed_ns = (guint64)st.st_ctim.tv_sec * NS_PER_S + (guint64)st.st_ctim.tv_nsec;
 	info->extents_trusted = TRUE;
 	info->zero_deallocates = file->zero_way == ZERO_PUNCH;
 	g_snprintf(info->identity, sizeof(info->identity),

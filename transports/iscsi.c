@@ -78,16 +78,6 @@ static gboolean append_allocation(struct iscsi_image *image, guint64 count, guin
 	return TRUE;
 }
 
-static gboolean image_extents(struct handle *handle, guint64 count, guint64 offset,
-			      struct extents *extents, GError **error)
-{
-	struct iscsi_image *image = image_of(handle);
-
-	if (!image->knows_allocation)
-		return TRUE;
-	return append_allocation(image, count, offset, extents, &image->knows_allocation, error);
-}
-
 /* ---- open, close, describe ---------------------------------------------------- */
 
 static void close_image(struct handle *handle)
@@ -234,6 +224,38 @@ static gboolean flush_image(struct handle *handle, GError **error)
 	}
 	g_error_free(failure);
 	return synchronize(image, scsi_cdb_synchronizecache10(0, 0, 0, 0), &unsupported, error);
+}
+
+/* What the target's cache holds may not count as mapped yet: it goes to the disk first. */
+static gboolean settle(struct iscsi_image *image, GError **error)
+{
+	GError *failure = NULL;
+
+	if (image->is_settled)
+		return TRUE;
+	image->is_settled = TRUE;
+	if (flush_image(&image->base, &failure))
+		return TRUE;
+	if (error_is_transient(failure)) {
+		g_propagate_error(error, failure);
+		return FALSE;
+	}
+	g_error_free(failure);
+	image->knows_allocation = FALSE;
+	return TRUE;
+}
+
+static gboolean image_extents(struct handle *handle, guint64 count, guint64 offset,
+			      struct extents *extents, GError **error)
+{
+	struct iscsi_image *image = image_of(handle);
+
+	if (!image->knows_allocation)
+		return TRUE;
+	if (!settle(image, error))
+		return FALSE;
+	return !image->knows_allocation ||
+	       append_allocation(image, count, offset, extents, &image->knows_allocation, error);
 }
 
 /* ---- the target's LUNs -------------------------------------------------------- */

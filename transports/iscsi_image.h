@@ -14,6 +14,7 @@ struct iscsi_image {
 	guint32 piece_bytes;	   /* the most of one command */
 	gboolean no_write_same;	   /* refused once */
 	gboolean knows_allocation; /* GET LBA STATUS works, and tells what reads as zeros */
+	gboolean is_settled;	   /* flushed before it was asked for what is mapped */
 };
 
 /* All of @count bytes, whole blocks; FALSE with an error that names the offset. */

@@ -290,15 +290,17 @@ static gboolean start_at(struct iscsi_session *session, const struct address *ad
 {
 	char *portal = g_strdup_printf(strchr(address->host, ':') ? "[%s]:%d" : "%s:%d",
 				       address->host, address->port);
+	GError *failure = NULL;
 
-	if (start(session, url, config, portal, error) &&
-	    (!must_be_ready || await_ready(session, error))) {
+	if (start(session, url, config, portal, &failure) &&
+	    (!must_be_ready || await_ready(session, &failure))) {
 		session->host = g_strdup(address->host);
 		session->port = address->port;
 		return TRUE;
 	}
 	iscsi_session_lose(session, "not used", NULL);
-	address_blame(address->host, address->port);
+	address_blame(address->host, address->port, failure->message);
+	g_propagate_error(error, failure);
 	return FALSE;
 }
 
@@ -314,6 +316,7 @@ static gboolean start_at_any(struct iscsi_session *session, const struct url *ur
 		GError *failure = NULL;
 
 		if (start_at(session, address, url, config, must_be_ready, &failure)) {
+			address_use(candidates, address);
 			g_clear_error(&first);
 			return TRUE;
 		}

@@ -23,14 +23,16 @@ enum {
 
 void iscsi_session_lose(struct iscsi_session *session, const char *why, GError **error)
 {
-	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "%s: %s: target at %s: %s",
-		    session->name, session->doing, session->peer,
-		    why && *why ? why : "the connection was closed");
+	g_autofree char *loss =
+		g_strdup_printf("%s: %s: target at %s: %s", session->name, session->doing,
+				session->peer, why && *why ? why : "the connection was closed");
+
+	g_set_error_literal(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, loss);
 	if (session->iscsi)
 		iscsi_destroy_context(session->iscsi);
 	session->iscsi = NULL;
 	if (session->host)
-		address_blame(session->host, session->port);
+		address_blame(session->host, session->port, loss);
 	g_ptr_array_set_size(session->retired, 0);
 }
 

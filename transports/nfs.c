@@ -5,6 +5,7 @@
  * (transports/nfs_wire.h).  Holes cannot be asked for in version 3.
  */
 #include "common/error.h"
+#include "common/units.h"
 #include "transports/nfs_image.h"
 #include "transports/nfs_place.h"
 
@@ -111,6 +112,7 @@ static gboolean describe_image(struct handle *handle, struct image_info *info, G
 		return FALSE;
 	info->size_bytes = facts.size;
 	info->allocated_bytes = facts.used;
+	info->changed_ns = (guint64)facts.ctime.seconds * NS_PER_S + facts.ctime.nseconds;
 	info->block_bytes = image->base.block_bytes;
 	g_snprintf(info->identity, sizeof(info->identity),
 		   "nfs:%" G_GINT64_MODIFIER "x:%" G_GUINT64_FORMAT, facts.fsid, facts.fileid);

@@ -67,8 +67,10 @@ void nfs_status_error(GError **error, nfsstat3 status, const char *name, const c
 
 void nfs_link_lose(struct nfs_link *link, const char *why, GError **error)
 {
-	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "%s: %s: server %s: %s",
-		    link->name, link->doing, link->peer, why ? why : "the connection was closed");
+	g_free(link->loss);
+	link->loss = g_strdup_printf("%s: %s: server %s: %s", link->name, link->doing, link->peer,
+				     why ? why : "the connection was closed");
+	g_set_error_literal(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, link->loss);
 	g_clear_pointer(&link->rpc, rpc_destroy_context);
 }
 
@@ -231,5 +233,6 @@ void nfs_link_close(struct nfs_link *link)
 	g_free(link->name);
 	g_free(link->peer);
 	g_free(link->doing);
+	g_free(link->loss);
 	g_free(link);
 }

@@ -28,6 +28,7 @@ struct nfs_link {
 	int uid, gid;		 /* that the calls are made as */
 	char *peer;		 /* "HOST:PORT" */
 	char *doing;		 /* "read of 4096 bytes at 0", for errors */
+	char *loss;		 /* why it was lost, in full */
 	guint stall_ms;
 	deadline_ms stalled;
 };

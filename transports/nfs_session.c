@@ -53,13 +53,15 @@ static gboolean connect_to(struct nfs_session *session, const struct url *url,
 			   const struct address *address, guint stall_ms, GError **error)
 {
 	struct nfs_link_owner owner = {.uid = url->uid, .gid = url->gid};
+	GError *failure = NULL;
 
 	g_clear_pointer(&session->below, g_free);
-	if (nfs_mount_export(session, url, address, stall_ms, error))
+	if (nfs_mount_export(session, url, address, stall_ms, &failure))
 		session->link = nfs_link_open(session->name, "NFS", address->host, address->port,
-					      &owner, stall_ms, error);
+					      &owner, stall_ms, &failure);
 	if (!session->link) {
-		address_blame(address->host, address->port);
+		address_blame(address->host, address->port, failure->message);
+		g_propagate_error(error, failure);
 		return FALSE;
 	}
 	session->host = g_strdup(address->host);
@@ -81,10 +83,11 @@ struct nfs_session *nfs_session_open(const struct url *url, const struct transpo
 		return NULL;
 	}
 	for (guint i = 0; i < candidates->len; i++) {
+		const struct address *address = g_ptr_array_index(candidates, i);
 		GError *failure = NULL;
 
-		if (connect_to(session, url, g_ptr_array_index(candidates, i), stall_ms,
-			       &failure)) {
+		if (connect_to(session, url, address, stall_ms, &failure)) {
+			address_use(candidates, address);
 			g_clear_error(&first);
 			return g_steal_pointer(&session);
 		}
@@ -100,7 +103,7 @@ struct nfs_session *nfs_session_open(const struct url *url, const struct transpo
 void nfs_session_close(struct nfs_session *session)
 {
 	if (session->link && !session->link->rpc)
-		address_blame(session->host, session->port);
+		address_blame(session->host, session->port, session->link->loss);
 	g_clear_pointer(&session->link, nfs_link_close);
 	g_free(session->host);
 	g_free(session->name);

@@ -59,6 +59,7 @@ struct image_create {
 struct image_info {
 	guint64 size_bytes;
 	guint64 allocated_bytes; /* G_MAXUINT64 where the peer does not say */
+	guint64 changed_ns;	 /* ctime, by the file system's clock; 0 where there is none */
 	guint32 block_bytes;	 /* unit of reads and writes without copying: 1, 512, 4096 */
 	gboolean is_device;	 /* a block device or LUN: cannot be resized or removed */
 	/*

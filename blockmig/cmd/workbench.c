@@ -1,5 +1,7 @@
 #include "blockmig/cmd/workbench.h"
 
+#include "transports/address.h"
+
 #define STATE_FOLDER "/var/lib/blockmig"
 
 const char *workbench_state_folder(void)
@@ -9,6 +11,22 @@ const char *workbench_state_folder(void)
 	return folder && *folder ? folder : STATE_FOLDER;
 }
 
+/* A datastore that is reached at its next address may soon have none left. */
+static void warn(const char *text, void *reporter)
+{
+	reporter_warning(reporter, 0, text);
+}
+
+/* A chap-file without a password leaves it to libvirt. */
+static gboolean complete_secrets(struct workbench *workbench, GError **error)
+{
+	if (!config_lacks_passwords(workbench->config))
+		return TRUE;
+	workbench->session = session_open(workbench->options->connect, error);
+	return workbench->session &&
+	       config_ask_passwords(workbench->config, workbench->session, error);
+}
+
 gboolean workbench_open(struct workbench *workbench, struct options *options, GError **error)
 {
 	workbench->options = options;
@@ -16,12 +34,14 @@ gboolean workbench_open(struct workbench *workbench, struct options *options, GE
 	if (options->config_path)
 		g_setenv("BLOCKMIG_CONFIG", options->config_path, TRUE);
 	workbench->config = config_load(options->config_path, error);
-	if (!workbench->config || !options_complete(options, workbench->config, error))
+	if (!workbench->config || !options_complete(options, workbench->config, error) ||
+	    !complete_secrets(workbench, error))
 		return FALSE;
 	workbench->ledger = ledger_open(workbench_state_folder(), error);
 	if (!workbench->ledger)
 		return FALSE;
 
+	address_listen(warn, options->reporter);
 	workbench->notice = stop_notice_start(options->reporter);
 	workbench->context = (struct move_context){
 		.uri = options->connect,
@@ -53,6 +73,7 @@ gboolean workbench_connect_for(struct workbench *workbench, gint64 job, GError *
 void workbench_close(struct workbench *workbench)
 {
 	g_clear_pointer(&workbench->notice, stop_notice_end);
+	address_listen(NULL, NULL);
 	g_clear_pointer(&workbench->session, session_close);
 	g_clear_pointer(&workbench->ledger, ledger_close);
 	g_clear_pointer(&workbench->config, config_free);

@@ -220,11 +220,20 @@ static void supervise(struct engine *engine)
 	}
 }
 
+/*
+ * Measured: a second one reads while the first hashes; a second session with a target
+ * only takes from the one that writes.
+ */
+static guint provers_wanted(const struct copy_spec *spec)
+{
+	if (!spec->prove)
+		return 0;
+	return spec->destination->url->scheme == URL_ISCSI ? 1 : 2;
+}
+
 static void run_threads(struct engine *engine)
 {
-	const guint provers = !engine->spec->prove				  ? 0
-			      : engine->spec->destination->url->scheme == URL_NFS ? 2
-										  : 1;
+	const guint provers = provers_wanted(engine->spec);
 	g_autoptr(GPtrArray) threads = g_ptr_array_new();
 
 	engine->threads = engine->workers + provers;

@@ -9,12 +9,15 @@
  * TRANSIENT error the worker closes both handles, waits (backoff), opens new ones,
  * compares identity and size, and sends its whole share again.  Read-back runs
  * behind on handles of its own and marks units proven; a unit that differs is sent
- * again up to three times, then the pass fails with INTEGRITY.
+ * again up to three times, then the pass fails with INTEGRITY.  What was acknowledged and
+ * is not there may lie elsewhere, over a unit that was proven before: after a unit that
+ * differs, all that was proven before is read once more.
  *
  * Memory is bounded by workers and unit size (plus one byte a unit), whatever the
  * size of the image.  Order: write, flush, ledger, read-back.
  *
- * Zeros: ranges that a trusted source reports as holes, and units found to be zeros
+ * Zeros: ranges that a trusted source reports as holes, or the file of the same image
+ * (copy_end.path) where its transport has no report, and units found to be zeros
  * by reading, are left out where the destination is fresh (known to be all zeros) and
  * zeroed otherwise; inside a unit, runs of zeros of 64 KiB and more are left out at a
  * fresh destination.  The proof of zeros that were left out: the destination's own
@@ -35,7 +38,7 @@
 
 #include <glib.h>
 
-enum { COPY_WINDOW_BYTES = 64 << 20, COPY_UNIT_DEFAULT = 4 << 20, COPY_WORKERS_DEFAULT = 2 };
+enum { COPY_WINDOW_BYTES = 64 << 20, COPY_UNIT_DEFAULT = 4 << 20, COPY_WORKERS_DEFAULT = 3 };
 
 /* One end of a copy. */
 struct copy_end {
@@ -43,6 +46,8 @@ struct copy_end {
 	const struct transport_config *config;
 	guint64 offset_bytes;	       /* where byte 0 of the content lies in the image */
 	char identity[IDENTITY_BYTES]; /* "" = learnt from the first handle and set */
+	/* A source's: the same image as a file of this host, for its holes (holes.h); or NULL. */
+	const char *path;
 };
 
 /* A piece of the content. */

@@ -4,6 +4,7 @@
  *     SEND -> HELD (by a worker) -> DONE -> PROVING (by a prover) -> PROVEN
  *     CHECK -> HELD -> DONE or SEND          (rehash)
  *     PROVING -> SEND                        (a mismatch)
+ *     PROVEN -> DOUBTED -> DONE              (a mismatch elsewhere)
  *
  * The mutex guards map, count, totals and cursors.  A unit that is HELD or PROVING
  * belongs to one thread, which alone may change its flags; no thread holds the mutex
@@ -21,6 +22,7 @@ enum map_state {
 	MAP_DONE,    /* in the ledger */
 	MAP_PROVING, /* a prover's */
 	MAP_PROVEN,
+	MAP_DOUBTED, /* proven before a unit was found different: to be proven again */
 	MAP_STATES,
 };
 
@@ -67,6 +69,7 @@ struct engine {
 	 * whole blocks of 4 KiB.
 	 */
 	guint64 allocated_bytes;
+	guint doubts; /* how often a unit was found different */
 	guint threads;
 	GError *error; /* the first one */
 	gint failed;   /* atomic: error is set */
@@ -108,6 +111,9 @@ void map_proven(struct engine *engine, guint64 index);
  * A unit that is done must be sent again; @data_bytes is what its row says.
  */
 void map_send_again(struct engine *engine, guint64 index, guint64 data_bytes);
+/* All that is proven is doubted; and then, once nothing else is left, done again. */
+void map_doubt(struct engine *engine);
+void map_settle_doubts(struct engine *engine);
 
 /* Appends to an array of struct ledger_unit; runs of zeros and of claims become one row. */
 void rows_add(GArray *rows, const struct ledger_unit *unit);

@@ -94,6 +94,25 @@ void map_send_again(struct engine *engine, guint64 index, guint64 data_bytes)
 	engine->allocated_bytes -= units_round_up(data_bytes, ALLOCATION_BYTES);
 }
 
+void map_doubt(struct engine *engine)
+{
+	engine->doubts++;
+	for (guint64 index = 0; index < engine->units && engine->count[MAP_PROVEN]; index++) {
+		if (map_state(engine, index) != MAP_PROVEN)
+			continue;
+		map_set(engine, index, MAP_DOUBTED);
+		engine->bytes_proven -= engine_unit_bytes(engine, index);
+		engine->totals.units_proven--;
+	}
+}
+
+void map_settle_doubts(struct engine *engine)
+{
+	for (guint64 index = 0; index < engine->units && engine->count[MAP_DOUBTED]; index++)
+		if (map_state(engine, index) == MAP_DOUBTED)
+			map_set(engine, index, MAP_DONE);
+}
+
 static gboolean has_digest(const struct ledger_unit *unit)
 {
 	return unit->state >= UNIT_DONE && !unit->is_zero;

@@ -1,8 +1,11 @@
 #include "blockmig/copy/engine_private.h"
+#include "blockmig/copy/holes.h"
 
 #include "common/error.h"
 #include "common/stop.h"
 #include "common/units.h"
+
+enum { STALL_DEFAULT_MS = 30000 };
 
 /* ---- what the ledger has --------------------------------------------------------- */
 
@@ -127,6 +130,30 @@ static gboolean mark_holes(struct engine *engine, GError **error)
 	return TRUE;
 }
 
+/*
+ * The image is looked at again when the file has answered: what was changed meanwhile, or
+ * is another file, has no holes.
+ */
+static void mark_holes_of_file(struct engine *engine)
+{
+	const struct copy_spec *spec = engine->spec;
+	const struct copy_end *end = spec->source;
+	const struct hole_question question = {.path = end->path,
+					       .offset_bytes = end->offset_bytes,
+					       .piece_bytes = spec->unit_bytes,
+					       .length_bytes = spec->content_bytes};
+	const guint stall_ms = end->config ? end->config->stall_ms : 0;
+	AUTO(hole_map) map = hole_map_ask(&question, stall_ms ? stall_ms : STALL_DEFAULT_MS);
+	struct image_info now;
+
+	if (!map || !handle_describe(engine->source.handle, &now, NULL) ||
+	    !hole_map_is_of(map, &now))
+		return;
+	for (guint64 index = 0; index < engine->units; index++)
+		if (is_open_question(engine, index) && hole_map_has(map, index))
+			engine->map[index] |= MAP_HOLE;
+}
+
 /* ---- what can be left out -------------------------------------------------------------- */
 
 static gboolean rows_put(struct engine *engine, GArray *rows, GError **error)
@@ -159,11 +186,27 @@ static gboolean leave_out(struct engine *engine, GError **error)
 	return rows_put(engine, rows, error);
 }
 
+/* Zeros that are a hole still have nothing to be read and compared with their rows. */
+static void settle_checked_holes(struct engine *engine)
+{
+	for (guint64 index = 0; index < engine->units && engine->count[MAP_CHECK]; index++) {
+		if (map_state(engine, index) != MAP_CHECK ||
+		    (engine->map[index] & (MAP_HOLE | MAP_DATA)) != MAP_HOLE)
+			continue;
+		map_done(engine, index, TRUE, 0);
+		engine->totals.bytes_skipped += engine_unit_bytes(engine, index);
+	}
+}
+
 gboolean plan_make(struct engine *engine, GError **error)
 {
 	if (!ledger_units_each(engine->spec->ledger, engine->spec->pass, load_row, engine, error))
 		return FALSE;
 	if (engine->source.known.extents_trusted && !mark_holes(engine, error))
 		return FALSE;
+	if (!engine->source.known.extents_trusted && engine->spec->source->path &&
+	    !engine->spec->ranges)
+		mark_holes_of_file(engine);
+	settle_checked_holes(engine);
 	return !engine->spec->fresh || leave_out(engine, error);
 }

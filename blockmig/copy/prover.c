@@ -4,7 +4,13 @@
 #include "common/units.h"
 #include "verify/readback.h"
 
-/* One thread.  Its rows are proven and not yet in the ledger. */
+/*
+ * One thread.  Its rows are proven and not yet in the ledger.
+ *
+ * A unit that is found different was acknowledged by the destination, so what was written
+ * may lie elsewhere: over a unit that was read before.  From then on nothing that was
+ * read before counts: it is read again, once, when all else is proven.
+ */
 struct prover {
 	struct engine *engine;
 	struct endpoint destination;
@@ -12,6 +18,7 @@ struct prover {
 	void *buffer;
 	GArray *rows;
 	gint64 commit_us; /* when they are to be */
+	guint doubts;	  /* the engine's, before the first of them was read */
 };
 
 /* Units first..end-1, in this thread's hands; more than one only of zeros. */
@@ -28,21 +35,51 @@ static guint64 stretch_offset(const struct prover *prover, guint64 index)
 
 /* ---- what is proven --------------------------------------------------------------------- */
 
+static gboolean rows_put(struct prover *prover, enum unit_state state, GError **error)
+{
+	const struct copy_spec *spec = prover->engine->spec;
+	struct ledger_unit *rows = (struct ledger_unit *)prover->rows->data;
+
+	for (guint i = 0; i < prover->rows->len; i++)
+		rows[i].state = state;
+	return ledger_units_put(spec->ledger, spec->pass, rows, prover->rows->len, error);
+}
+
+static void rows_enter(struct prover *prover, enum map_state state)
+{
+	const struct ledger_unit *rows = (const struct ledger_unit *)prover->rows->data;
+
+	for (guint i = 0; i < prover->rows->len; i++) {
+		for (guint64 k = 0; k < rows[i].count; k++) {
+			if (state == MAP_PROVEN)
+				map_proven(prover->engine, rows[i].index + k);
+			else
+				map_set(prover->engine, rows[i].index + k, state);
+		}
+	}
+	g_cond_broadcast(&prover->engine->changed);
+}
+
+/* The doubt may come between the ledger and the map: the ledger takes it back first. */
 static gboolean rows_commit(struct prover *prover, GError **error)
 {
 	struct engine *engine = prover->engine;
-	const struct ledger_unit *rows = (const struct ledger_unit *)prover->rows->data;
+	gboolean doubted;
 
-	if (!ledger_units_put(engine->spec->ledger, engine->spec->pass, rows, prover->rows->len,
-			      error))
+	if (!rows_put(prover, UNIT_PROVEN, error))
 		return FALSE;
 	g_mutex_lock(&engine->mutex);
-	for (guint i = 0; i < prover->rows->len; i++) {
-		for (guint64 k = 0; k < rows[i].count; k++)
-			map_proven(engine, rows[i].index + k);
-	}
-	g_cond_broadcast(&engine->changed);
+	doubted = engine->doubts != prover->doubts;
+	if (!doubted)
+		rows_enter(prover, MAP_PROVEN);
 	g_mutex_unlock(&engine->mutex);
+	if (doubted) {
+		if (!rows_put(prover, UNIT_DONE, error))
+			return FALSE;
+		g_mutex_lock(&engine->mutex);
+		rows_enter(prover, MAP_DONE);
+		g_mutex_unlock(&engine->mutex);
+	}
 	g_array_set_size(prover->rows, 0);
 	return TRUE;
 }
@@ -70,7 +107,7 @@ static gboolean zeros_add_proven(struct prover *prover, guint64 first, guint64 e
 
 /*
  * The read-back of @index failed: with INTEGRITY and tries left it goes back to the
- * workers.  Takes @cause.
+ * workers, and nothing that was proven before stays so.  Takes @cause.
  */
 static gboolean send_again(struct prover *prover, guint64 index, guint64 data_bytes, GError *cause,
 			   GError **error)
@@ -85,12 +122,15 @@ static gboolean send_again(struct prover *prover, guint64 index, guint64 data_by
 	if (mismatches < ENGINE_TRIES) {
 		*unit = (guint8)(*unit + MAP_MISMATCH);
 		map_send_again(engine, index, data_bytes);
+		map_doubt(engine);
 		g_cond_broadcast(&engine->changed);
 	}
 	g_mutex_unlock(&engine->mutex);
+	/* Opened again it is compared with what it was: its size may have changed. */
+	endpoint_drop(&prover->destination);
 	if (mismatches < ENGINE_TRIES) {
 		g_error_free(cause);
-		return TRUE;
+		return ledger_pass_doubt(engine->spec->ledger, engine->spec->pass, error);
 	}
 	g_propagate_prefixed_error(error, cause,
 				   "chunk %" G_GUINT64_FORMAT ", sent %d times: ", index,
@@ -156,7 +196,7 @@ static gboolean is_proven_by_allocation(struct prover *prover, gboolean *proven,
 	if (!handle_describe(prover->destination.handle, &info, error))
 		return FALSE;
 	g_mutex_lock(&engine->mutex);
-	*proven = info.allocated_bytes >= engine->totals.bytes_data &&
+	*proven = engine->doubts == 0 && info.allocated_bytes >= engine->totals.bytes_data &&
 		  info.allocated_bytes <= engine->allocated_bytes + bookkeeping_bytes(engine);
 	g_mutex_unlock(&engine->mutex);
 	return TRUE;
@@ -262,17 +302,30 @@ static void stretch_extend(struct prover *prover, struct stretch *stretch)
 		end_bytes += engine_unit_bytes(engine, stretch->end++);
 }
 
-/* With the mutex held.  Zeros come last: what they are proven by is known only then. */
+/* Zeros come last: what they are proven by is known only then. */
+static gboolean find_stretch(struct engine *engine, struct stretch *stretch)
+{
+	stretch->is_zero = FALSE;
+	if (map_next_to_prove(engine, FALSE, &stretch->first))
+		return TRUE;
+	stretch->is_zero = TRUE;
+	return map_all_sent(engine) && map_next_to_prove(engine, TRUE, &stretch->first);
+}
+
+/* With the mutex held. */
 static gboolean take_stretch(struct prover *prover, struct stretch *stretch)
 {
 	struct engine *engine = prover->engine;
 
-	stretch->is_zero = FALSE;
-	if (!map_next_to_prove(engine, FALSE, &stretch->first)) {
-		if (!map_all_sent(engine) || !map_next_to_prove(engine, TRUE, &stretch->first))
+	if (!find_stretch(engine, stretch)) {
+		if (!map_all_sent(engine) || !engine->count[MAP_DOUBTED])
 			return FALSE;
-		stretch->is_zero = TRUE;
+		map_settle_doubts(engine);
+		if (!find_stretch(engine, stretch))
+			return FALSE;
 	}
+	if (prover->rows->len == 0)
+		prover->doubts = engine->doubts;
 	stretch->end = stretch->first + 1;
 	if (stretch->is_zero)
 		stretch_extend(prover, stretch);

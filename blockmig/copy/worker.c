@@ -272,7 +272,10 @@ static gboolean check_unit(struct worker *worker, guint64 index, GError **error)
 
 enum task { TASK_NONE, TASK_CHECK, TASK_SHARE };
 
-/* Waits for something to do; the end of the copy is the end of the wait. */
+/*
+ * Waits for something to do; the end of the copy is the end of the wait.  What was never
+ * sent comes first: to check hours of work again must not keep it from going on.
+ */
 static enum task next_task(struct worker *worker, guint64 *index)
 {
 	struct engine *engine = worker->engine;
@@ -282,13 +285,13 @@ static enum task next_task(struct worker *worker, guint64 *index)
 		return TASK_SHARE;
 	g_mutex_lock(&engine->mutex);
 	while (!map_finished(engine) && engine_ending(engine) == GO_ON) {
+		if (engine->count[MAP_SEND]) {
+			task = TASK_SHARE;
+			break;
+		}
 		if (map_next_to_check(engine, index)) {
 			map_set(engine, *index, MAP_HELD);
 			task = TASK_CHECK;
-			break;
-		}
-		if (engine->count[MAP_SEND]) {
-			task = TASK_SHARE;
 			break;
 		}
 		g_cond_wait(&engine->changed, &engine->mutex);

@@ -152,6 +152,8 @@ struct ledger_progress {
 };
 gboolean ledger_job_progress(struct ledger *ledger, gint64 job, struct ledger_progress *progress,
 			     GError **error);
+/* What is proven is no more than done. */
+gboolean ledger_pass_doubt(struct ledger *ledger, gint64 pass, GError **error);
 /* Forgets a pass's rows. */
 gboolean ledger_pass_clear(struct ledger *ledger, gint64 pass, GError **error);
 

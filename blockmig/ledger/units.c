@@ -88,6 +88,17 @@ gboolean ledger_pass_clear(struct ledger *ledger, gint64 pass, GError **error)
 			  error);
 }
 
+gboolean ledger_pass_doubt(struct ledger *ledger, gint64 pass, GError **error)
+{
+	if (!ledger_begin(ledger, error))
+		return FALSE;
+	return ledger_end(ledger,
+			  ledger_run(ledger, error,
+				     "UPDATE unit SET state = ? WHERE pass = ? AND state = ?",
+				     "iii", (gint64)UNIT_DONE, pass, (gint64)UNIT_PROVEN),
+			  error);
+}
+
 /* Whether the row is one that unit_insert can have written. */
 static gboolean is_sound(sqlite3_stmt *row)
 {

@@ -87,9 +87,9 @@ static gboolean back_off(struct move *move, GError **error)
  * The guest is suspended on the destination's chain, whose overlay is wrong or whose
  * layers do not answer: back onto the source, and the reason kept for the end.
  */
-static gboolean go_back(struct move *move, gboolean answers, GError *reason, GError **error)
+static gboolean go_back(struct move *move, gboolean answered, GError *reason, GError **error)
 {
-	gboolean good = putback_leave(move, answers, error);
+	gboolean good = putback_leave(move, answered, error);
 
 	if (!good) {
 		g_prefix_error(error, "%s; the guest stays suspended: ", reason->message);
@@ -98,12 +98,30 @@ static gboolean go_back(struct move *move, gboolean answers, GError *reason, GEr
 		g_error_free(reason);
 		return FALSE;
 	}
-	if (!cutover_resume(move, error) || !move_save(move, error)) {
+	if (!cutover_resume(move, error)) {
 		g_error_free(reason);
 		return FALSE;
 	}
+	/* What cannot be written down the world will tell. */
+	move_save(move, NULL);
 	g_propagate_error(error, reason);
 	return FALSE;
+}
+
+/* A connection that was cut says little; a destination that takes no new one is gone. */
+static gboolean answers(struct move *move, struct handle *destination, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+
+	if (probe(move->job, destination, &failure))
+		return TRUE;
+	if (!error_is_transient(failure)) {
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return FALSE;
+	}
+	AUTO(handle) again = open_destination(move, error);
+
+	return again != NULL;
 }
 
 /* Suspended after the pivot: compare, then commit or go back. */
@@ -112,9 +130,8 @@ static gboolean judge(struct move *move, struct handle *destination, GError **er
 	struct job *job = move->job;
 	g_autoptr(GError) reason = NULL;
 
-	if (!probe(job, destination, &reason)) {
+	if (!answers(move, destination, &reason))
 		return go_back(move, FALSE, g_steal_pointer(&reason), error);
-	}
 	if (!image_tool_compare_overlays(job_active_overlay(job)->path, job->destination_overlay,
 					 &reason)) {
 		g_prefix_error(&reason, "%s: compare at the cutover: ", job->disk);
@@ -122,7 +139,12 @@ static gboolean judge(struct move *move, struct handle *destination, GError **er
 	}
 	/* The commit point, written down before the guest can write to the new place. */
 	job->cut_over = TRUE;
-	if (!move_save(move, error) || !cutover_resume(move, error))
+	if (!move_save(move, &reason)) {
+		job->cut_over = FALSE;
+		g_prefix_error(&reason, "%s: the switch cannot be written down: ", job->disk);
+		return go_back(move, TRUE, g_steal_pointer(&reason), error);
+	}
+	if (!cutover_resume(move, error))
 		return FALSE;
 	job->downtime_ms = job->return_to == DISK_RUNNING
 				   ? (g_get_monotonic_time() - (gint64)job->suspended_us) / 1000
@@ -170,7 +192,12 @@ static gboolean cut_live(struct move *move, const struct world *world, GError **
 	if (!guardian)
 		return FALSE;
 	if (!job->suspended) {
-		job->return_to = world->state.run == RUN_PAUSED ? DISK_PAUSED : DISK_RUNNING;
+		struct domain_state now;
+
+		/* It may have been paused while the destination was asked. */
+		if (!session_state(move->context.session, job->domain_uuid, &now, error))
+			return FALSE;
+		job->return_to = now.run == RUN_PAUSED ? DISK_PAUSED : DISK_RUNNING;
 		job->suspended = TRUE;
 		job->suspended_us = (guint64)g_get_monotonic_time();
 		job->finished_cold = FALSE;
@@ -356,17 +383,6 @@ static gboolean cut(struct move *move, const struct world *world, GError **error
 	return (there || mirror_run(move, error)) && cut_live(move, world, error);
 }
 
-/* Whether the guest was started or stopped under a failed try, so that another one may do. */
-static gboolean changed(struct move *move, const struct world *world, const GError *failure)
-{
-	AUTO(world) after = world_look(move, NULL);
-
-	return after &&
-	       (failure->code == BLOCKMIG_ERROR_TRANSIENT ||
-		failure->code == BLOCKMIG_ERROR_PERMANENT) &&
-	       after->state.id != world->state.id;
-}
-
 gboolean cutover_run(struct move *move, GError **error)
 {
 	struct job *job = move->job;
@@ -383,7 +399,7 @@ gboolean cutover_run(struct move *move, GError **error)
 			return FALSE;
 		if (cut(move, world, &failure))
 			return TRUE;
-		if (tries == TRIES || !changed(move, world, failure)) {
+		if (tries == TRIES || !world_changed(move, world, failure)) {
 			g_propagate_error(error, g_steal_pointer(&failure));
 			return FALSE;
 		}

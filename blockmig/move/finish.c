@@ -139,7 +139,7 @@ gboolean merge_run(struct move *move, GError **error)
 					? merge_offline(move, &failure)
 					: mirror_commit(move, &job->destination->source, &failure);
 
-		if (tries < TRIES)
+		if (tries < TRIES && (good || world_changed(move, world, failure)))
 			continue;
 		if (good)
 			g_set_error(&failure, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,

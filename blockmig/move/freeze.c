@@ -8,8 +8,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* How often a guest may start or stop under an undo before we let it be. */
-enum { UNDO_TRIES = 5 };
+/* How often a guest may start or stop under a step before we let it be. */
+enum { TRIES = 5, UNDO_TRIES = 5 };
 
 gboolean freeze_sync(const struct source *source, GError **error)
 {
@@ -67,11 +67,7 @@ static gboolean snapshot(struct move *move, const struct world *world, const cha
 	return TRUE;
 }
 
-/*
- * A recorded overlay that the guest never got onto is no layer.  That is known for sure
- * only where the guest is on the layer below it.
- */
-static gboolean drop_unused(struct move *move, const struct world *world, GError **error)
+gboolean freeze_drop_unused(struct move *move, const struct world *world, GError **error)
 {
 	const struct layer *top = disk_layer(world->disk, 0);
 	struct overlay *last = job_active_overlay(move->job);
@@ -89,12 +85,11 @@ static gboolean drop_unused(struct move *move, const struct world *world, GError
 	return TRUE;
 }
 
-gboolean freeze_again(struct move *move, GError **error)
+static gboolean freeze_as_it_is(struct move *move, const struct world *world, GError **error)
 {
 	struct job *job = move->job;
-	AUTO(world) world = world_look(move, error);
 
-	if (!world || !claim_check(move, error) || !drop_unused(move, world, error))
+	if (!claim_check(move, error) || !freeze_drop_unused(move, world, error))
 		return FALSE;
 
 	g_autoptr(GPtrArray) below = job_source_chain(job, job->overlays->len);
@@ -126,6 +121,24 @@ gboolean freeze_again(struct move *move, GError **error)
 		return FALSE;
 	}
 	return TRUE;
+}
+
+/* A guest that was started or shut off meanwhile is frozen in the other way. */
+gboolean freeze_again(struct move *move, GError **error)
+{
+	for (guint tries = 1;; tries++) {
+		g_autoptr(GError) failure = NULL;
+		AUTO(world) world = world_look(move, error);
+
+		if (!world)
+			return FALSE;
+		if (freeze_as_it_is(move, world, &failure))
+			return TRUE;
+		if (tries == TRIES || !world_changed(move, world, failure)) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return FALSE;
+		}
+	}
 }
 
 enum standing freeze_probe(struct move *move, GError **error)
@@ -187,7 +200,7 @@ gboolean freeze_undo(struct move *move, GError **error)
 		g_autoptr(GError) failure = NULL;
 		AUTO(world) world = world_look(move, error);
 
-		if (!world || !drop_unused(move, world, error))
+		if (!world || !freeze_drop_unused(move, world, error))
 			return FALSE;
 		home = is_home(world, job) && !world->disk->mirror.present;
 		if (home)

@@ -124,6 +124,11 @@ struct world {
 struct world *world_look(struct move *move, GError **error);
 void world_free(struct world *world);
 AUTO_DEFINE(world, world_free)
+/*
+ * Whether the guest was started or stopped since @world, so that what failed with @failure
+ * may do in another try.
+ */
+gboolean world_changed(struct move *move, const struct world *world, const GError *failure);
 /* Whether the guest's active layer is the file @path. */
 gboolean world_on_path(const struct world *world, const char *path);
 /* The position in the guest's chain of @source; -1: not in it. */

@@ -8,6 +8,9 @@
 /* No progress of QEMU's job for so long is a failure. */
 enum { JOB_STALL_MS = 60 * 1000, PIVOT_MS = 30 * 1000, GONE_MS = 30 * 1000, LOOK_MS = 500 };
 
+/* How often a guest may start or stop under the phase. */
+enum { TRIES = 5 };
+
 /* What the block job of our disk does. */
 enum job_look { LOOK_GONE, LOOK_RUNNING, LOOK_READY, LOOK_FAILED };
 
@@ -131,12 +134,11 @@ static gboolean make_destination_overlay(struct move *move, GError **error)
 			      error);
 }
 
-gboolean mirror_run(struct move *move, GError **error)
+static gboolean mirror_as_it_is(struct move *move, const struct world *world, GError **error)
 {
 	struct job *job = move->job;
-	AUTO(world) world = world_look(move, error);
 
-	if (!world || !claim_check(move, error))
+	if (!claim_check(move, error))
 		return FALSE;
 	if (world->state.run == RUN_OFF)
 		return TRUE;
@@ -148,6 +150,24 @@ gboolean mirror_run(struct move *move, GError **error)
 	g_autoptr(GPtrArray) chain = job_destination_chain(job, TRUE);
 
 	return mirror_onto(move, chain, error);
+}
+
+/* QEMU's job ends with a guest that is shut off: then the rest is copied without it. */
+gboolean mirror_run(struct move *move, GError **error)
+{
+	for (guint tries = 1;; tries++) {
+		g_autoptr(GError) failure = NULL;
+		AUTO(world) world = world_look(move, error);
+
+		if (!world)
+			return FALSE;
+		if (mirror_as_it_is(move, world, &failure))
+			return TRUE;
+		if (tries == TRIES || !world_changed(move, world, failure)) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return FALSE;
+		}
+	}
 }
 
 /* Asks QEMU's job to end, and waits until it has. */

@@ -112,6 +112,16 @@ void world_free(struct world *world)
 	g_free(world);
 }
 
+gboolean world_changed(struct move *move, const struct world *world, const GError *failure)
+{
+	AUTO(world) after = world_look(move, NULL);
+
+	return after &&
+	       (error_is(failure, BLOCKMIG_ERROR_TRANSIENT) ||
+		error_is(failure, BLOCKMIG_ERROR_PERMANENT)) &&
+	       after->state.id != world->state.id;
+}
+
 gboolean world_on_path(const struct world *world, const char *path)
 {
 	const struct layer *top = disk_layer(world->disk, 0);

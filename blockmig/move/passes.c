@@ -47,9 +47,10 @@ gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
 {
 	struct job *job = move->job;
 	struct told told = {move, pass};
-	struct copy_end source = {pass->source, pass->source_config, pass->source_offset, ""};
+	struct copy_end source = {pass->source, pass->source_config, pass->source_offset, "",
+				  pass->source_path};
 	struct copy_end destination = {pass->destination, move->destination->transport,
-				       pass->destination_offset, ""};
+				       pass->destination_offset, "", NULL};
 	struct copy_spec spec = {
 		.ledger = move->context.ledger,
 		.source = &source,

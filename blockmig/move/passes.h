@@ -13,6 +13,7 @@ struct pass {
 	const struct transport_config *source_config;
 	guint64 source_offset;
 	const char *source_identity; /* NULL: not known yet */
+	const char *source_path;     /* the same image as a file, for its holes; or NULL */
 	const struct url *destination;
 	guint64 destination_offset;
 	guint64 content_bytes;

@@ -28,6 +28,11 @@ gboolean freeze_run(struct move *move, GError **error);
 gboolean freeze_undo(struct move *move, GError **error);
 /* Puts the guest onto a new overlay of ours. */
 gboolean freeze_again(struct move *move, GError **error);
+/*
+ * A recorded overlay that the guest never got onto is no layer, and the one below it is not
+ * frozen.  That is known for sure only where the guest is on the layer below it.
+ */
+gboolean freeze_drop_unused(struct move *move, const struct world *world, GError **error);
 /* What the host still has in its page cache must be where our URL reads it. */
 gboolean freeze_sync(const struct source *source, GError **error);
 /* The inactive XML with our disk on @chain. */

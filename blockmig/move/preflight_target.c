@@ -68,12 +68,17 @@ static char *with_extension(const char *name, const char *format)
 	return g_strdup_printf("%.*s.%s", (int)(dot - name), name, extension);
 }
 
-static gboolean exists(const struct place *place)
+/* A peer that does not answer says nothing about its names: that is an error. */
+static gboolean exists(const struct place *place, gboolean *found, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	AUTO(handle) handle = handle_open(place->url, place->transport, HANDLE_READ, &failure);
 
-	return handle || !error_is(failure, BLOCKMIG_ERROR_NOT_FOUND);
+	*found = handle || !error_is(failure, BLOCKMIG_ERROR_NOT_FOUND);
+	if (!error_is_transient(failure))
+		return TRUE;
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return FALSE;
 }
 
 static struct place *free_name(struct preflight *preflight, const struct datastore *datastore,
@@ -91,10 +96,14 @@ static struct place *free_name(struct preflight *preflight, const struct datasto
 	names[0] = with_extension(old, format);
 	names[1] = with_extension(plain, format);
 	for (guint i = 0; names[i]; i++) {
+		gboolean found = FALSE;
+
 		g_clear_pointer(&place, place_free);
 		place = place_in_datastore(preflight->context->config, datastore, names[i], TRUE,
 					   error);
-		if (!place || !exists(place))
+		if (place && !exists(place, &found, error))
+			return NULL;
+		if (!found)
 			break;
 	}
 	return g_steal_pointer(&place);

@@ -1,5 +1,6 @@
 #include "blockmig/move/phases.h"
 
+#include "blockmig/copy/endpoint.h"
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 #include "common/units.h"
@@ -8,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NONCE_BYTES = 512, TOOL_DEADLINE_MS = 60 * 1000 };
+enum { NONCE_BYTES = 512, TOOL_DEADLINE_MS = 60 * 1000, REMOVAL_MS = 10 * 1000 };
 
 /* More than what a nonce and a header take: somebody else's data. */
 static const guint64 used_bytes = 1 * MiB;
@@ -213,6 +214,28 @@ static gboolean is_gone(struct move *move, GError **failure)
 	return TRUE;
 }
 
+static gboolean remove_file(struct move *move, const struct url *url, GError **error)
+{
+	/* What landed as a layer has a name that no other file has. */
+	return (url != move->destination->url || owns_file(move, error)) &&
+	       image_remove(url, move->destination->transport, error);
+}
+
+/* The guest is home already: a connection that was cut is made again. */
+static gboolean remove_patiently(struct move *move, const struct url *url, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	struct backoff backoff;
+
+	backoff_init(&backoff, MIN(move->job->options.retry_for_ms, REMOVAL_MS));
+	while (!remove_file(move, url, &failure))
+		if (!endpoint_may_retry(&backoff, &failure)) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return FALSE;
+		}
+	return TRUE;
+}
+
 /* What a dead peer does not let us remove is no reason to keep the guest waiting. */
 gboolean prepare_undo(struct move *move, GError **error)
 {
@@ -230,12 +253,11 @@ gboolean prepare_undo(struct move *move, GError **error)
 		AUTO(url) folder = url_parent(move->destination->url);
 		AUTO(url) landed = url_child(folder, overlay->landed);
 
-		if (!image_remove(landed, move->destination->transport, &failure))
+		if (!remove_patiently(move, landed, &failure))
 			is_gone(move, &failure);
 	}
 	if (job->destination_made) {
-		if (!owns_file(move, &failure) ||
-		    !image_remove(move->destination->url, move->destination->transport, &failure))
+		if (!remove_patiently(move, move->destination->url, &failure))
 			is_gone(move, &failure);
 		return TRUE;
 	}

@@ -32,7 +32,9 @@ static gboolean graft(struct move *move, GError **error)
 			return FALSE;
 	}
 	job->grafted = TRUE;
-	return move_save(move, error);
+	/* Where the ledger has no room the world tells, see is_grafted. */
+	move_save(move, NULL);
+	return TRUE;
 }
 
 static gboolean resume_as_it_was(struct move *move, GError **error)
@@ -62,7 +64,13 @@ static gboolean pivot_home(struct move *move, const char *home, GError **error)
 	struct job *job = move->job;
 	struct session *session = move->context.session;
 	g_autoptr(GError) failure = NULL;
+	struct domain_state now;
 
+	/* Somebody else may have paused it on the way. */
+	if (!session_state(session, job->domain_uuid, &now, error))
+		return FALSE;
+	if (now.run == RUN_PAUSED)
+		job->return_to = DISK_PAUSED;
 	job->suspended = TRUE;
 	if (!move_save(move, error))
 		return FALSE;
@@ -100,17 +108,21 @@ static gboolean arrive(struct move *move, const char *home, gboolean compare, GE
 
 	active->path = g_strdup(home);
 	job->grafted = FALSE;
-	return move_save(move, error) && resume_as_it_was(move, error) &&
+	gboolean written = move_save(move, error);
+
+	/* A ledger without room is no reason to keep the guest waiting: it is home. */
+	return resume_as_it_was(move, written ? error : NULL) && written &&
 	       overlay_remove(grafted, error);
 }
 
 /* A guest that is off has all it wrote in the grafted overlay: its XML is enough. */
-static gboolean define_home(struct move *move, GError **error)
+static gboolean define_home(struct move *move, const char *home, GError **error)
 {
 	struct job *job = move->job;
 	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
 
-	if (!freeze_define(move, chain, error))
+	/* A mirror that ended with the guest leaves its file. */
+	if (!freeze_define(move, chain, error) || !overlay_remove(home, error))
 		return FALSE;
 	job->grafted = job->suspended = FALSE;
 	return move_save(move, error);
@@ -136,7 +148,7 @@ gboolean putback_bring_home(struct move *move, GError **error)
 	if (world_on_path(world, home))
 		return arrive(move, home, world->state.run != RUN_RUNNING, error);
 	if (world->state.run == RUN_OFF)
-		return define_home(move, error);
+		return define_home(move, home, error);
 	if ((job->suspended && !resume_as_it_was(move, error)) ||
 	    !mirror_home(move, world, home, error))
 		return FALSE;

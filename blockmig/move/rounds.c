@@ -213,6 +213,11 @@ static gboolean copy_overlay(struct move *move, guint index, GError **error)
 
 static gboolean copy_frozen(struct move *move, GError **error)
 {
+	AUTO(world) world = world_look(move, error);
+
+	/* After our death before a snapshot the guest writes to the last but one. */
+	if (!world || !freeze_drop_unused(move, world, error))
+		return FALSE;
 	for (guint i = 0; i + 1 < move->job->overlays->len; i++)
 		if (!job_overlay(move->job, i)->copied && !copy_overlay(move, i, error))
 			return FALSE;

@@ -1,5 +1,6 @@
 #include "blockmig/move/runner.h"
 
+#include "blockmig/copy/endpoint.h"
 #include "common/error.h"
 #include "common/stop.h"
 
@@ -19,6 +20,31 @@ static void tell(struct move *move, const char *phase, gboolean undo, gboolean b
 		reporter->phase(move->job->id, phase, undo, begun, reporter->data);
 }
 
+/*
+ * A guest that is suspended does not wait for another try; what a call of unknown outcome
+ * did is for the next run to find out.
+ */
+static gboolean may_try_again(const struct move *move, const struct phase *phase,
+			      struct backoff *backoff, GError **failure)
+{
+	return phase->patient && !move->job->suspended &&
+	       error_is(*failure, BLOCKMIG_ERROR_TRANSIENT) && endpoint_may_retry(backoff, failure);
+}
+
+static gboolean run_patiently(struct move *move, const struct phase *phase, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	struct backoff backoff;
+
+	backoff_init(&backoff, move->job->options.retry_for_ms);
+	while (!phase->run(move, &failure))
+		if (!may_try_again(move, phase, &backoff, &failure)) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return FALSE;
+		}
+	return TRUE;
+}
+
 /* Runs or undoes one phase, with its begin and end in the ledger. */
 static gboolean step(struct move *move, const struct phase *phase, gboolean undo, GError **error)
 {
@@ -29,7 +55,7 @@ static gboolean step(struct move *move, const struct phase *phase, gboolean undo
 	if (!ledger_phase_begin(ledger, job, phase->name, undo, error))
 		return FALSE;
 	tell(move, phase->name, undo, TRUE);
-	gboolean good = undo ? phase->undo(move, &failure) : phase->run(move, &failure);
+	gboolean good = undo ? phase->undo(move, &failure) : run_patiently(move, phase, &failure);
 
 	if (good && !ledger_phase_end(ledger, job, phase->name, undo, "done", error))
 		return FALSE;

@@ -21,6 +21,8 @@ struct phase {
 	enum standing (*probe)(struct move *move, GError **error);
 	/* NULL: nothing to undo. */
 	gboolean (*undo)(struct move *move, GError **error);
+	/* What its peers fail in for a while is tried again, for as long as --retry-for says. */
+	gboolean patient;
 	const char *words; /* for `plan` */
 };
 

@@ -30,6 +30,11 @@ static gboolean measure_frozen(struct move *move, GError **error)
 	return move_save(move, error);
 }
 
+static const char *file_of(const struct source *source)
+{
+	return source->type == SOURCE_FILE ? source->path : NULL;
+}
+
 gboolean seed_run(struct move *move, GError **error)
 {
 	struct job *job = move->job;
@@ -44,6 +49,7 @@ gboolean seed_run(struct move *move, GError **error)
 		.source_config = move->source->transport,
 		.source_offset = job->source->source.slice_offset,
 		.source_identity = job->source_identity,
+		.source_path = file_of(&job->source->source),
 		.destination = move->destination->url,
 		.destination_offset = job->data_offset,
 		.content_bytes = job->content_bytes,
@@ -63,6 +69,7 @@ gboolean seed_run(struct move *move, GError **error)
 		pass.source_config = NULL;
 		pass.source_offset = 0;
 		pass.source_identity = NULL;
+		pass.source_path = NULL;
 	}
 	/* Saved on failure too: the totals tell what was sent. */
 	gboolean good = pass_run(move, &pass, error) && pass_root(move, error);

@@ -1,5 +1,6 @@
 #include "blockmig/vm/datastore_private.h"
 
+#include "blockmig/vm/session.h"
 #include "common/error.h"
 #include "common/units.h"
 
@@ -101,6 +102,16 @@ static gboolean set_chap_line(struct transport_config *transport, const char *pa
 		     "line %u is none of user=, password=, mutual-user=, mutual-password=", number);
 }
 
+/* RFC 7143, 9.2.1: else a target could prove itself with our own answer. */
+static gboolean passwords_differ(const struct transport_config *transport, const char *where,
+				 GError **error)
+{
+	if (!transport->chap_password ||
+	    g_strcmp0(transport->chap_password, transport->mutual_password) != 0)
+		return TRUE;
+	return usage(error, where, "password= and mutual-password= must not be the same");
+}
+
 static gboolean load_chap(struct transport_config *transport, const char *path, GError **error)
 {
 	g_autofree char *text = read_secret_file(path, error);
@@ -111,14 +122,11 @@ static gboolean load_chap(struct transport_config *transport, const char *path, 
 	for (guint i = 0; lines[i]; i++)
 		if (!set_chap_line(transport, path, i + 1, lines[i], error))
 			return FALSE;
-	if (!transport->chap_user || !transport->chap_password)
-		return usage(error, path, "user= and password= are both needed");
+	if (!transport->chap_user)
+		return usage(error, path, "user= is needed");
 	if (!transport->mutual_user != !transport->mutual_password)
 		return usage(error, path, "mutual-user= and mutual-password= go together");
-	/* RFC 7143, 9.2.1: else a target could prove itself with our own answer. */
-	if (g_strcmp0(transport->chap_password, transport->mutual_password) == 0)
-		return usage(error, path, "password= and mutual-password= must not be the same");
-	return TRUE;
+	return passwords_differ(transport, path, error);
 }
 
 /* ---- sections ----------------------------------------------------------------------------- */
@@ -201,6 +209,41 @@ static gboolean read_access(GKeyFile *file, const char *section, struct datastor
 		return FALSE;
 	if (datastore->secret && !transport->chap_user)
 		return usage(error, "secret", "needs chap-file=, which has the user's name");
+	if (transport->chap_user && !transport->chap_password && !datastore->secret)
+		return usage(error, chap, "password= is needed, or a libvirt secret: secret=");
+	return TRUE;
+}
+
+static gboolean lacks_password(const struct datastore *datastore)
+{
+	return datastore->transport.chap_user && !datastore->transport.chap_password;
+}
+
+gboolean config_lacks_passwords(const struct config *config)
+{
+	for (guint i = 0; i < config->datastores->len; i++)
+		if (lacks_password(config->datastores->pdata[i]))
+			return TRUE;
+	return FALSE;
+}
+
+gboolean config_ask_passwords(struct config *config, struct session *session, GError **error)
+{
+	for (guint i = 0; i < config->datastores->len; i++) {
+		struct datastore *datastore = config->datastores->pdata[i];
+		struct transport_config *transport = &datastore->transport;
+
+		if (!lacks_password(datastore))
+			continue;
+		transport->chap_password = session_secret(session, datastore->secret, error);
+		if (!transport->chap_password) {
+			g_prefix_error(error, "datastore %s: secret=%s: ", datastore->name,
+				       datastore->secret);
+			return FALSE;
+		}
+		if (!passwords_differ(transport, datastore->name, error))
+			return FALSE;
+	}
 	return TRUE;
 }
 

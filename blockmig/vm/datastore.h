@@ -23,7 +23,8 @@ struct datastore {
 	char *path;	 /* as QEMU sees it; NULL: network disks */
 	struct url *url; /* a place, or one image or LUN where the user named one */
 	struct transport_config transport;
-	char *secret;		/* libvirt secret (usage) for the guest's iSCSI disks; NULL: none */
+	/* Libvirt's secret (usage) for the guest's iSCSI disks, and for us; NULL: none. */
+	char *secret;
 	gboolean is_pool;	/* of libvirt, called @name */
 	gboolean is_iscsi_pool; /* and of type iscsi: the kernel's initiator has its LUNs too */
 };
@@ -54,6 +55,14 @@ struct config {
 struct config *config_load(const char *path, GError **error);
 void config_free(struct config *config);
 AUTO_DEFINE(config, config_free)
+
+/*
+ * Where a chap-file has no password=, libvirt's secret is it: whether there is such a
+ * datastore, and asking for them all.
+ */
+struct session;
+gboolean config_lacks_passwords(const struct config *config);
+gboolean config_ask_passwords(struct config *config, struct session *session, GError **error);
 
 /*
  * The datastore that --to names: a section, a URL, a path; owned by @config.  @pool_xml

@@ -149,6 +149,9 @@ gboolean session_block_capacity(struct session *session, const char *uuid, const
 gboolean session_block_written(struct session *session, const char *uuid, const char *disk,
 			       guint64 *bytes, GError **error);
 
+/* The value of the iSCSI secret @usage; NOT_FOUND; PERMANENT where it is private. */
+char *session_secret(struct session *session, const char *usage, GError **error);
+
 /* A pool's XML; NOT_FOUND. */
 char *session_pool_xml(struct session *session, const char *name, GError **error);
 /* The XML of every active pool, a GPtrArray of char *. */

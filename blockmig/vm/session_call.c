@@ -64,6 +64,7 @@ static enum blockmig_error code_of(int libvirt_code)
 	switch (libvirt_code) {
 	case VIR_ERR_NO_DOMAIN:
 	case VIR_ERR_NO_STORAGE_POOL:
+	case VIR_ERR_NO_SECRET:
 		return BLOCKMIG_ERROR_NOT_FOUND;
 	case VIR_ERR_OPERATION_TIMEOUT: /* "cannot acquire state change lock" */
 		return BLOCKMIG_ERROR_UNKNOWN;

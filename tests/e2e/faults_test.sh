@@ -44,7 +44,7 @@ job_ended() {
 
 test_wrong_overlay_is_noticed_and_the_guest_brought_home() {
 	a_writing_guest 0
-	expect 4 hooked HOOK_SYNCHRONOUS=/srv/scratch/synchronous HOOK_AFTER_blockcopy='sleep 2' -- \
+	expect 4 hooked HOOK_SYNCHRONOUS=/srv/scratch/synchronous -- \
 		migrate one vda --to nfs --json
 	[ -e /srv/scratch/synchronous ] || die "the mirror was not spoilt"
 	is result rolled-back

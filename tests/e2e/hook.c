@@ -5,21 +5,30 @@
  *   HOOK_BEFORE_suspend='command'   run by /bin/sh before virDomainSuspend; also AFTER, and
  *   HOOK_AFTER_pivot='command'      for: snapshot blockcopy suspend pivot resume save commit
  *                                   define
+ *   HOOK_AT_seed='command'          when the ledger has the begin of the phase, undo_freeze for
+ *                                   the begin of an undo
+ *   HOOK_IN_seed='command'          at the third commit of the phase, in the midst of a copy
  *   HOOK_ONCE=FILE                  only while FILE does not exist; it is made at the first
  *   HOOK_SYNCHRONOUS=FILE           a block copy runs in write-blocking mode while FILE does
- *                                   not exist; it is made at the first
+ *                                   not exist; it is made at the first.  The guest is then
+ *                                   given two seconds for writes that go wrong
  *   HOOK_FLIP=PART:OFFSET[:TIMES]   a byte that is written at OFFSET of a file whose path
  *                                   contains PART is stored wrong, TIMES times (0: always)
  *
- * The command sees BLOCKMIG_PID.
+ * The command sees BLOCKMIG_PID.  The command "reset" is none: all connections of blockmig's
+ * to the servers are cut.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <libvirt/libvirt.h>
+#include <netinet/in.h>
+#include <sqlite3.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -36,6 +45,18 @@ static int first_time(const char *once)
 	return fd >= 0;
 }
 
+static void reset_connections(void)
+{
+	for (int fd = 3; fd < 1024; fd++) {
+		struct sockaddr_storage peer;
+		socklen_t length = sizeof peer;
+
+		if (getpeername(fd, (struct sockaddr *)&peer, &length) == 0 &&
+		    (peer.ss_family == AF_INET || peer.ss_family == AF_INET6))
+			shutdown(fd, SHUT_RDWR);
+	}
+}
+
 static void run(const char *when, const char *call)
 {
 	char name[64], pid[32];
@@ -45,6 +66,10 @@ static void run(const char *when, const char *call)
 
 	if (!command || !first_time(getenv("HOOK_ONCE")))
 		return;
+	if (strcmp(command, "reset") == 0) {
+		reset_connections();
+		return;
+	}
 	snprintf(pid, sizeof pid, "%d", (int)getpid());
 	setenv("BLOCKMIG_PID", pid, 1);
 	/* The command's own programs are not to be hooked. */
@@ -92,11 +117,15 @@ int virDomainBlockJobAbort(virDomainPtr domain, const char *disk, unsigned int f
 int virDomainBlockCopy(virDomainPtr domain, const char *disk, const char *xml,
 		       virTypedParameterPtr parameters, int count, unsigned int flags)
 {
-	if (getenv("HOOK_SYNCHRONOUS") && first_time(getenv("HOOK_SYNCHRONOUS")))
+	bool spoilt = getenv("HOOK_SYNCHRONOUS") && first_time(getenv("HOOK_SYNCHRONOUS"));
+
+	if (spoilt)
 		flags |= VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES;
 	run("BEFORE", "blockcopy");
 	int result = NEXT(virDomainBlockCopy)(domain, disk, xml, parameters, count, flags);
 
+	if (spoilt)
+		sleep(2);
 	run("AFTER", "blockcopy");
 	return result;
 }
@@ -136,6 +165,51 @@ virDomainPtr virDomainDefineXMLFlags(virConnectPtr connection, const char *xml, 
 	virDomainPtr result = NEXT(virDomainDefineXMLFlags)(connection, xml, flags);
 
 	run("AFTER", "define");
+	return result;
+}
+
+/* ---- phases, as the ledger has them --------------------------------------------------------- */
+
+static char begun[32]; /* "seed", "undo_freeze": begun in the transaction that is open */
+static char phase[32];
+static int commits;
+
+/* "INSERT INTO phase (...) VALUES (7, 'freeze', 1, ...": the job, the name, whether it undoes. */
+static void note_begin(sqlite3_stmt *statement)
+{
+	char name[24] = "";
+	int undo = 0;
+	char *sql = sqlite3_expanded_sql(statement);
+	const char *values = sql ? strstr(sql, "VALUES (") : NULL;
+
+	if (values && sscanf(values, "VALUES (%*d, '%23[a-z]', %d", name, &undo) == 2)
+		snprintf(begun, sizeof begun, "%s%s", undo ? "undo_" : "", name);
+	sqlite3_free(sql);
+}
+
+static void note_commit(void)
+{
+	if (*begun) {
+		memcpy(phase, begun, sizeof phase);
+		*begun = 0;
+		commits = 0;
+		run("AT", phase);
+	} else if (*phase && ++commits == 3) {
+		run("IN", phase);
+	}
+}
+
+int sqlite3_step(sqlite3_stmt *statement)
+{
+	const char *sql = sqlite3_sql(statement);
+	bool is_begin = sql && strncmp(sql, "INSERT INTO phase ", 18) == 0;
+	bool is_commit = sql && strcmp(sql, "COMMIT") == 0;
+	int result = NEXT(sqlite3_step)(statement);
+
+	if (is_begin)
+		note_begin(statement);
+	if (is_commit && result == SQLITE_DONE)
+		note_commit();
 	return result;
 }
 

@@ -12,6 +12,8 @@
 
 static char *folder;
 static GArray *faults; /* of struct fake_fault; nth counts down to 0 */
+static GMutex mutex;   /* the copy's threads make steps, too */
+static const char *current;
 
 void fake_open(void)
 {
@@ -83,7 +85,9 @@ void fake_fault(const struct fake_fault *fault)
 	struct fake_fault copy = *fault;
 
 	copy.nth = MAX(copy.nth, 1);
+	g_mutex_lock(&mutex);
 	g_array_append_val(faults, copy);
+	g_mutex_unlock(&mutex);
 }
 
 void fake_faults_clear(void)
@@ -91,11 +95,17 @@ void fake_faults_clear(void)
 	g_array_set_size(faults, 0);
 }
 
-/* Whether the fault strikes now; counts it down. */
-static gboolean strikes(struct fake_fault *fault, const char *call, enum fake_when when)
+static gboolean is_meant(const struct fake_fault *fault, const char *call, gboolean logged)
 {
-	if (fault->when != when || (fault->call && strcmp(fault->call, call) != 0) ||
-	    fault->nth == 0)
+	if (!fault->call)
+		return logged;
+	return strcmp(fault->call, call) == 0 || strcmp(fault->call, FAKE_ANY_STEP) == 0;
+}
+
+/* Whether the fault strikes now; counts it down. */
+static gboolean strikes(struct fake_fault *fault, enum fake_when when)
+{
+	if (fault->when != when || fault->nth == 0)
 		return FALSE;
 	if (fault->nth > 1) {
 		fault->nth--;
@@ -105,14 +115,28 @@ static gboolean strikes(struct fake_fault *fault, const char *call, enum fake_wh
 	return TRUE;
 }
 
-static gboolean pass(const char *call, enum fake_when when, GError **error)
+/* Fault number @i as it is now, where it strikes. */
+static gboolean take(guint i, const char *call, gboolean logged, enum fake_when when,
+		     struct fake_fault *now)
+{
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&mutex);
+
+	if (i >= faults->len)
+		return FALSE;
+	struct fake_fault *fault = &g_array_index(faults, struct fake_fault, i);
+
+	*now = *fault;
+	return is_meant(fault, call, logged) && strikes(fault, when);
+}
+
+static gboolean pass(const char *call, gboolean logged, enum fake_when when, GError **error)
 {
 	for (guint i = 0; i < faults->len; i++) {
-		struct fake_fault *fault = &g_array_index(faults, struct fake_fault, i);
-		struct fake_fault now = *fault;
+		struct fake_fault now;
 
-		if (!strikes(fault, call, when))
+		if (!take(i, call, logged, when, &now))
 			continue;
+		current = call;
 		if (now.hook)
 			now.hook(now.data);
 		if (now.code == FAKE_KILL)
@@ -126,6 +150,16 @@ static gboolean pass(const char *call, enum fake_when when, GError **error)
 	return TRUE;
 }
 
+gboolean fake_step(const char *name, enum fake_when when, GError **error)
+{
+	return !faults || pass(name, FALSE, when, error);
+}
+
+const char *fake_current(void)
+{
+	return current;
+}
+
 /* ---- the log ----------------------------------------------------------------------- */
 
 gboolean fake_begin(const char *call, const char *detail, GError **error)
@@ -133,7 +167,7 @@ gboolean fake_begin(const char *call, const char *detail, GError **error)
 	g_autofree char *path = fake_path("log");
 	FILE *file;
 
-	if (!pass(call, FAKE_BEFORE, error))
+	if (!pass(call, TRUE, FAKE_BEFORE, error))
 		return FALSE;
 	file = fopen(path, "ae");
 	ck_assert_ptr_nonnull(file);
@@ -144,7 +178,7 @@ gboolean fake_begin(const char *call, const char *detail, GError **error)
 
 gboolean fake_end(const char *call, GError **error)
 {
-	return pass(call, FAKE_AFTER, error);
+	return pass(call, TRUE, FAKE_AFTER, error);
 }
 
 char *fake_log(void)

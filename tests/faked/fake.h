@@ -42,8 +42,12 @@ enum fake_when { FAKE_BEFORE, FAKE_AFTER };
 /* Instead of an error code: the process is killed (SIGKILL), or no error at all. */
 enum { FAKE_KILL = -1, FAKE_NO_ERROR = -2 };
 
+/* Any call that changes something, and what fake_step is told of. */
+#define FAKE_ANY_STEP "any step"
+
 struct fake_fault {
-	const char *call; /* an operation's name; NULL: any that changes something */
+	/* An operation's name; NULL: any call that changes something; FAKE_ANY_STEP. */
+	const char *call;
 	guint nth;	  /* at the how-manieth from now on; 0: the first */
 	gboolean lasting; /* and at every one after it */
 	enum fake_when when;
@@ -58,6 +62,10 @@ void fake_faults_clear(void);
 /* For the fakes: an operation begins, and has had its effect.  FALSE: a fault's error. */
 gboolean fake_begin(const char *call, const char *detail, GError **error);
 gboolean fake_end(const char *call, GError **error);
+/* The same for what changes something but is not in the log: "commit", "flush", ... */
+gboolean fake_step(const char *name, enum fake_when when, GError **error);
+/* For hooks: the operation that is going on. */
+const char *fake_current(void);
 
 /* The log; the caller frees. */
 char *fake_log(void);

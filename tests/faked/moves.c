@@ -22,6 +22,8 @@ void moves_open(const struct moves_shape *shape, enum domain_run run)
 {
 	scene_open(&scene, shape->had);
 	scene_want_format(&scene, shape->option);
+	/* What write_much writes is then more than a cutover compares. */
+	scene.options.max_downtime_ms = 150;
 	if (run != RUN_OFF)
 		ck_assert(fake_start(FAKE_UUID));
 	if (run == RUN_PAUSED)

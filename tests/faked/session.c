@@ -2,6 +2,7 @@
 #include "tests/faked/session.h"
 
 #include "common/error.h"
+#include "tests/faked/disturb.h"
 
 #include <check.h>
 #include <string.h>
@@ -15,12 +16,17 @@ void fake_qemu_owner(int uid, int gid)
 	qemu_gid = gid;
 }
 
+struct guest *session_guest(const char *uuid, GError **error)
+{
+	return disturb_libvirtd_answers(error) ? guest_load(uuid, error) : NULL;
+}
+
 gboolean session_change(const char *uuid, const char *name, const char *detail,
 			session_effect effect, void *arguments, GError **error)
 {
-	if (!fake_begin(name, detail, error))
+	if (!disturb_libvirtd_answers(error) || !fake_begin(name, detail, error))
 		return FALSE;
-	AUTO(guest) guest = guest_load(uuid, error);
+	AUTO(guest) guest = session_guest(uuid, error);
 
 	if (!guest || !effect(guest, arguments, error))
 		return FALSE;
@@ -81,6 +87,10 @@ GPtrArray *session_list(struct session *session, GError **error)
 
 	(void)session;
 	ck_assert_ptr_nonnull(entries);
+	if (!disturb_libvirtd_answers(error)) {
+		g_ptr_array_unref(uuids);
+		return NULL;
+	}
 	while ((name = g_dir_read_name(entries)))
 		g_ptr_array_add(uuids, g_strdup(name));
 	return uuids;
@@ -91,7 +101,7 @@ gboolean session_lookup(struct session *session, const char *domain, char **uuid
 {
 	g_autoptr(GPtrArray) uuids = session_list(session, error);
 
-	for (guint i = 0; i < uuids->len; i++) {
+	for (guint i = 0; uuids && i < uuids->len; i++) {
 		AUTO(guest) guest = guest_load(g_ptr_array_index(uuids, i), error);
 		g_autofree char *its = guest_text(guest, "name");
 
@@ -101,14 +111,16 @@ gboolean session_lookup(struct session *session, const char *domain, char **uuid
 		*name = g_steal_pointer(&its);
 		return TRUE;
 	}
-	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_NOT_FOUND, "no domain '%s'", domain);
+	if (uuids)
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_NOT_FOUND, "no domain '%s'",
+			    domain);
 	return FALSE;
 }
 
 gboolean session_state(struct session *session, const char *uuid, struct domain_state *state,
 		       GError **error)
 {
-	AUTO(guest) guest = guest_load(uuid, error);
+	AUTO(guest) guest = session_guest(uuid, error);
 
 	(void)session;
 	if (!guest)
@@ -128,7 +140,7 @@ gboolean session_state(struct session *session, const char *uuid, struct domain_
 
 char *session_xml(struct session *session, const char *uuid, gboolean inactive, GError **error)
 {
-	AUTO(guest) guest = guest_load(uuid, error);
+	AUTO(guest) guest = session_guest(uuid, error);
 
 	(void)session;
 	if (!guest)
@@ -167,6 +179,13 @@ GPtrArray *session_pool_list(struct session *session, GError **error)
 	(void)session;
 	(void)error;
 	return g_ptr_array_new_with_free_func(g_free);
+}
+
+char *session_secret(struct session *session, const char *usage, GError **error)
+{
+	(void)session;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_NOT_FOUND, "no secret '%s'", usage);
+	return NULL;
 }
 
 gboolean session_pool_refresh(struct session *session, const char *name, GError **error)
@@ -254,7 +273,7 @@ gboolean session_metadata_set(struct session *session, const char *uuid, const c
 
 char *session_metadata_get(struct session *session, const char *uuid, gboolean live, GError **error)
 {
-	AUTO(guest) guest = guest_load(uuid, error);
+	AUTO(guest) guest = session_guest(uuid, error);
 
 	(void)session;
 	if (!guest)

@@ -221,7 +221,7 @@ void session_events_clear(struct session *session, const char *uuid, const char 
 gboolean session_block_job(struct session *session, const char *uuid, const char *disk,
 			   struct block_job *job, GError **error)
 {
-	AUTO(guest) guest = guest_load(uuid, error);
+	AUTO(guest) guest = session_guest(uuid, error);
 	AUTO(domain) domain = NULL;
 	const struct disk *its = guest ? running_disk(guest, &domain, disk, error) : NULL;
 
@@ -237,13 +237,17 @@ gboolean session_block_job(struct session *session, const char *uuid, const char
 
 /* ---- pivot ------------------------------------------------------------------------------ */
 
+/* In the first cluster that the image holds, as a mirror's errors are. */
 static void flip_byte(const char *path)
 {
-	guint8 *cluster = g_malloc0(FAKE_CLUSTER);
+	g_autofree guint8 *cluster = g_malloc0(FAKE_CLUSTER);
+	guint64 clusters, at = 0;
+	g_autofree guint8 *map = fake_image_map(path, "qcow2", &clusters);
 
+	while (at + 1 < clusters && !map[at])
+		at++;
 	cluster[17] = 0x55;
-	fake_image_write(path, "qcow2", 0, cluster, FAKE_CLUSTER);
-	g_free(cluster);
+	fake_image_write(path, "qcow2", at * FAKE_CLUSTER, cluster, FAKE_CLUSTER);
 }
 
 /* All that the layers above number @count hold goes down into it, the deepest first. */

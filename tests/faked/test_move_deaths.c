@@ -1,44 +1,9 @@
-/* Our own death at any call of a move, there and back. */
+/* Our own death at any call of a move, and what abort makes of it; resume: test_move_steps.c. */
 #include "common/error.h"
 #include "tests/faked/moves.h"
 
 #include <check.h>
 #include <stdlib.h>
-
-static void resume_after_death(const char *gets)
-{
-	g_autoptr(GPtrArray) jobs = NULL;
-
-	if (scene_apart(&scene, scene_move) == SCENE_KILLED) {
-		jobs = ledger_job_list(scene.ledger, TRUE, NULL);
-		if (jobs->len)
-			moves_resume_done();
-		else
-			moves_done();
-	}
-	scene_assert_moved(&scene, gets);
-}
-
-START_TEST(a_live_move_that_is_killed_is_resumed)
-{
-	moves_open(moves_shape_of(_i), RUN_RUNNING);
-	moves_write_in_between();
-	moves_disturb(_i, FAKE_KILL);
-	resume_after_death(moves_shape_of(_i)->gets);
-	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_RUNNING);
-	scene_close(&scene);
-}
-END_TEST
-
-START_TEST(a_cold_move_that_is_killed_is_resumed)
-{
-	moves_open(moves_shape_of(_i), RUN_OFF);
-	moves_disturb(_i, FAKE_KILL);
-	resume_after_death(moves_shape_of(_i)->gets);
-	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_OFF);
-	scene_close(&scene);
-}
-END_TEST
 
 /* Aborted, or finished where it was too late for that. */
 static void abort_after_death(const char *gets)
@@ -124,8 +89,6 @@ int main(void)
 	TCase *deaths = tcase_create("deaths");
 	const int calls_count = 2 * MOVES_CALLS_MOST;
 
-	tcase_add_loop_test(deaths, a_live_move_that_is_killed_is_resumed, 0, calls_count);
-	tcase_add_loop_test(deaths, a_cold_move_that_is_killed_is_resumed, 0, calls_count);
 	tcase_add_loop_test(deaths, a_live_move_that_is_killed_is_aborted, 0, calls_count);
 	tcase_add_loop_test(deaths, a_cold_move_that_is_killed_is_aborted, 0, calls_count);
 	tcase_add_loop_test(deaths, a_wrong_mirror_is_survived_wherever_we_die_on_the_way_home, 0,

@@ -61,6 +61,14 @@ void session_close(struct session *session)
 	(void)session;
 }
 
+char *session_secret(struct session *session, const char *usage, GError **error)
+{
+	(void)error;
+	ck_assert_ptr_nonnull(session);
+	g_string_append_printf(calls, "secret(%s) ", usage);
+	return g_strdup("its value");
+}
+
 static gboolean end(const char *disk, struct move_summary **summary, GError **error)
 {
 	const struct ending *ending = endings;

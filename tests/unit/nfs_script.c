@@ -89,8 +89,10 @@ static int on_lookup(struct rpc_context *rpc, struct rpc_msg *call)
 
 	if (!script->exists)
 		result.status = NFS3ERR_NOENT;
-	result.LOOKUP3res_u.resok.object.data.data_len = sizeof(file_handle);
-	result.LOOKUP3res_u.resok.object.data.data_val = file_handle;
+	if (result.status == NFS3_OK) {
+		result.LOOKUP3res_u.resok.object.data.data_len = sizeof(file_handle);
+		result.LOOKUP3res_u.resok.object.data.data_val = file_handle;
+	}
 	return reply(rpc, call, &result, (zdrproc_t)zdr_LOOKUP3res);
 }
 
@@ -158,7 +160,11 @@ static int on_read(struct rpc_context *rpc, struct rpc_msg *call)
 		return cut_off(rpc, call, read.count);
 	if (is_due(&script->jukebox))
 		result.status = NFS3ERR_JUKEBOX;
-	if (result.status == NFS3_OK) {
+	if (result.status == NFS3_OK && read.offset > NFS_SCRIPT_BYTES - REQUEST_BYTES)
+		read.count = read.offset < script->size_bytes
+				     ? (u_int)MIN(read.count, script->size_bytes - read.offset)
+				     : 0;
+	if (result.status == NFS3_OK && read.count > 0) {
 		good->count = good->data.data_len = shortened(MIN(read.count, REQUEST_BYTES));
 		good->data.data_val = (char *)bytes;
 		memcpy(bytes, script->data + read.offset, good->count);
@@ -166,6 +172,11 @@ static int on_read(struct rpc_context *rpc, struct rpc_msg *call)
 			bytes[good->count / 2] ^= 0x10;
 	}
 	return reply(rpc, call, &result, (zdrproc_t)zdr_READ3res);
+}
+
+static stable_how stability(void)
+{
+	return script->mixes && script->writes % 2 ? FILE_SYNC : (stable_how)script->committed;
 }
 
 /* What is not UNSTABLE is durable before it is answered. */
@@ -178,7 +189,7 @@ static void store(const WRITE3args *request, u_int count)
 	memcpy(data, request->data.data_val, count);
 	if (is_due(&script->flip_writes))
 		data[count / 2] ^= 0x10;
-	if (script->committed != UNSTABLE)
+	if (stability() != UNSTABLE)
 		memcpy(script->durable + request->offset, data, count);
 }
 
@@ -203,9 +214,14 @@ static int on_write(struct rpc_context *rpc, struct rpc_msg *call)
 		result.status = NFS3ERR_JUKEBOX;
 	if (result.status == NFS3_OK)
 		result.status = planned_status(NFS3_WRITE);
+	if (result.status == NFS3_OK && request.count != request.data.data_len)
+		result.status = NFS3ERR_INVAL;
+	if (result.status == NFS3_OK && (request.offset > NFS_SCRIPT_BYTES ||
+					 request.count > NFS_SCRIPT_BYTES - request.offset))
+		result.status = NFS3ERR_FBIG;
 	if (result.status == NFS3_OK) {
 		good->count = shortened(request.count);
-		good->committed = (stable_how)script->committed;
+		good->committed = stability();
 		memcpy(good->verf, &script->verifier, sizeof(good->verf));
 		store(&request, good->count);
 	}

@@ -19,6 +19,7 @@ struct nfs_script {
 	guint64 size_bytes;	   /* of the file */
 	guint request_bytes;	   /* the most that it announces for one READ or WRITE */
 	guint committed;	   /* of every WRITE, a stable_how */
+	gboolean mixes;		   /* every other WRITE is answered as FILE_SYNC all the same */
 	gboolean hides_allocation; /* the file never seems to use any room */
 
 	/* What to do. */

@@ -293,7 +293,7 @@ static gboolean pass(struct link *link, int from, int to)
 		break;
 	case PROXY_BLACKHOLE:
 		link->is_silent = TRUE;
-		return TRUE;
+		return transmit(to, pdu->data, MIN(fault.at, (gsize)pdu->len));
 	case PROXY_DROP:
 		return TRUE;
 	case PROXY_REFUSE:

@@ -5,6 +5,7 @@
 #include "blockmig/cmd/outcome.h"
 #include "blockmig/cmd/stop_notice.h"
 #include "tests/unit/commands.h"
+#include "transports/address.h"
 
 #include <jansson.h>
 
@@ -25,11 +26,29 @@ gboolean move_start(struct move_context *context, const char *domain, const char
 	return end(disk, summary, error);
 }
 
+/* As a transport does whose connection is lost, and that finds the server elsewhere. */
+static gboolean address_dies;
+
+static void leave_address(void)
+{
+	struct address first = {.host = (char *)"10.0.0.1", .port = 2049};
+	struct address second = {.host = (char *)"10.0.0.2", .port = 2049, .order = 1};
+	gpointer candidates[] = {&first, &second};
+	const GPtrArray all = {candidates, G_N_ELEMENTS(candidates)};
+
+	address_use(&all, &first);
+	address_blame(first.host, first.port, "nfs://a/b: flush: server 10.0.0.1:2049: gone");
+	for (guint handle = 0; handle < 4; handle++)
+		address_use(&all, &second);
+}
+
 gboolean image_copy_start(struct move_context *context, const char *source, const char *destination,
 			  struct move_summary **summary, GError **error)
 {
 	ck_assert_ptr_null(context->session);
 	g_string_append_printf(calls, "copy(%s,%s) ", source, destination);
+	if (address_dies)
+		leave_address();
 	return end(source, summary, error);
 }
 
@@ -219,6 +238,46 @@ START_TEST(a_copy_needs_no_libvirt)
 }
 END_TEST
 
+/* A chap-file that has no password leaves it to libvirt. */
+START_TEST(a_copy_asks_libvirt_for_a_secret_that_the_configuration_leaves_to_it)
+{
+	g_autofree char *chap = temp_path("chap"), *config = temp_path("blockmig.conf");
+	g_autofree char *text =
+		g_strdup_printf("[datastore san]\nurl=iscsi://h/iqn.x:t/\nsecret=guests\n"
+				"chap-file=%s\n",
+				chap);
+	const struct ending copies[] = {{"/a.raw", -1, "done"}, {0}};
+
+	ck_assert(g_file_set_contents_full(chap, "user=us\n", -1, G_FILE_SET_CONTENTS_NONE, 0600,
+					   NULL));
+	ck_assert(g_file_set_contents(config, text, -1, NULL));
+	endings = copies;
+	ck_assert_int_eq(run(&command_copy, "/a.raw /b.raw"), 0);
+	ck_assert_str_eq(calls->str, "secret(guests) copy(/a.raw,/b.raw) ");
+	session_fails = TRUE;
+	ck_assert_int_eq(run(&command_copy, "/a.raw /b.raw"), 1);
+	ck_assert_ptr_nonnull(strstr(err_text, "no libvirtd"));
+}
+END_TEST
+
+START_TEST(an_address_that_dies_is_told_once)
+{
+	static const char text[] =
+		"nfs://a/b: flush: server 10.0.0.1:2049: gone; going on at 10.0.0.2:2049";
+	const struct ending copies[] = {{"/a.raw", -1, "done"}, {0}};
+	const char *found;
+
+	endings = copies;
+	address_dies = TRUE;
+	ck_assert_int_eq(run(&command_copy, "/a.raw nfs://a/b --json"), 0);
+	found = strstr(out_text, text);
+	ck_assert_ptr_nonnull(found);
+	ck_assert_ptr_null(strstr(found + 1, text));
+	ck_assert_ptr_nonnull(strstr(out_text, "{\"type\":\"warning\""));
+	ck_assert_ptr_nonnull(strstr(err_text, "blockmig: warning: nfs://a/b: flush"));
+}
+END_TEST
+
 START_TEST(verify_takes_two_images_or_a_job)
 {
 	static const struct ending images[] = {
@@ -286,6 +345,8 @@ int main(void)
 	tcase_add_test(tcase, a_dry_run_is_a_plan);
 	tcase_add_test(tcase, an_obstacle_is_exit_status_1);
 	tcase_add_test(tcase, a_copy_needs_no_libvirt);
+	tcase_add_test(tcase, a_copy_asks_libvirt_for_a_secret_that_the_configuration_leaves_to_it);
+	tcase_add_test(tcase, an_address_that_dies_is_told_once);
 	tcase_add_test(tcase, verify_takes_two_images_or_a_job);
 	tcase_add_test(tcase, libvirt_that_does_not_answer_is_told);
 	tcase_add_test(tcase, ctrl_c_is_answered_once);

@@ -121,6 +121,10 @@ START_TEST(what_is_not_known_is_refused)
 	refused("[datastore a]\nurl=nbd+unix:///?socket=/x\n", "NBD");
 	refused("[datastore a]\nurl=iscsi://h/iqn.x:t/\nsecret=s\n", "chap-file");
 	refused("[datastore ]\npath=/x\n", "name");
+	g_autofree char *chap = write_file("user", "user=u\n", 0600);
+	g_autofree char *text =
+		g_strdup_printf("[datastore a]\nurl=iscsi://h/iqn.x:t/\nchap-file=%s\n", chap);
+	refused(text, "secret=");
 	refused("no section\n", "bad.conf");
 }
 END_TEST

@@ -1,8 +1,9 @@
 /*
  * Whole copies to a LUN behind CHAP, with the secrets that the configuration's chap-file
- * has; and that no secret is ever told.
+ * or libvirt has; and that no secret is ever told.
  */
 #include "blockmig/vm/datastore.h"
+#include "blockmig/vm/session.h"
 #include "common/units.h"
 #include "tests/unit/images.h"
 #include "tests/unit/lun_copying.h"
@@ -25,6 +26,15 @@ enum { LUN = 1, CONTENT_BYTES = 2 * MiB };
 static struct lun_copying mine;
 static struct config *config;
 static struct place *place;
+static const char *libvirt_has; /* as the value of the secret "guests" */
+
+char *session_secret(struct session *session G_GNUC_UNUSED, const char *usage, GError **error)
+{
+	if (libvirt_has && g_str_equal(usage, "guests"))
+		return g_strdup(libvirt_has);
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_NOT_FOUND, "no secret '%s'", usage);
+	return NULL;
+}
 
 static void begin(void)
 {
@@ -71,12 +81,14 @@ static void configure(const char *chap)
 	g_autofree char *lun = url_format(mine.copying.destination_url);
 	g_autofree char *target = g_path_get_dirname(lun);
 	g_autofree char *text =
-		g_strdup_printf("[datastore san]\nurl=%s/\nchap-file=%s\n", target, chap_path);
+		g_strdup_printf("[datastore san]\nurl=%s/\nchap-file=%s\n%s", target, chap_path,
+				libvirt_has ? "secret=guests\n" : "");
 	g_autofree char *path = write_private("blockmig.conf", text);
 	g_autoptr(GError) error = NULL;
 
 	config = config_load(path, &error);
 	assert_good(config != NULL, error);
+	assert_good(config_ask_passwords(config, NULL, &error), error);
 	place = place_of_url(config, mine.copying.destination_url, &error);
 	assert_good(place != NULL, error);
 	place->transport->stall_ms = LUN_STALL_MS;
@@ -131,6 +143,27 @@ START_TEST(right_password_is_let_in)
 }
 END_TEST
 
+START_TEST(password_that_libvirt_has_is_let_in)
+{
+	libvirt_has = SECRET;
+	assert_let_in("user=" USER "\n");
+}
+END_TEST
+
+START_TEST(wrong_password_that_libvirt_has_is_refused)
+{
+	libvirt_has = WRONG;
+	assert_refused("user=" USER "\n", "Authentication failure");
+}
+END_TEST
+
+START_TEST(password_of_the_chap_file_goes_before_libvirts)
+{
+	libvirt_has = WRONG;
+	assert_let_in(OWN);
+}
+END_TEST
+
 START_TEST(wrong_password_is_refused)
 {
 	assert_refused("user=" USER "\npassword=" WRONG "\n", "Authentication failure");
@@ -161,6 +194,13 @@ END_TEST
 START_TEST(target_that_proves_itself_is_used)
 {
 	assert_let_in(MUTUAL);
+}
+END_TEST
+
+START_TEST(target_that_proves_itself_is_used_with_libvirts_password)
+{
+	libvirt_has = SECRET;
+	assert_let_in("user=" USER "\nmutual-user=" TARGET "\nmutual-password=" ITS_SECRET "\n");
 }
 END_TEST
 
@@ -229,12 +269,16 @@ static int run_tests(void)
 	TCase *none = add_case(suite, "no CHAP", begin);
 
 	tcase_add_test(one_way, right_password_is_let_in);
+	tcase_add_test(one_way, password_that_libvirt_has_is_let_in);
+	tcase_add_test(one_way, wrong_password_that_libvirt_has_is_refused);
+	tcase_add_test(one_way, password_of_the_chap_file_goes_before_libvirts);
 	tcase_add_test(one_way, wrong_password_is_refused);
 	tcase_add_test(one_way, unknown_user_is_refused);
 	tcase_add_test(one_way, no_password_is_refused);
 	tcase_add_test(one_way,
 		       target_that_has_no_secret_of_its_own_is_refused_where_it_must_prove_itself);
 	tcase_add_test(mutual, target_that_proves_itself_is_used);
+	tcase_add_test(mutual, target_that_proves_itself_is_used_with_libvirts_password);
 	tcase_add_test(mutual, target_need_not_prove_itself_where_nobody_asked);
 	tcase_add_test(mutual, target_with_another_secret_is_refused);
 	tcase_add_test(mutual, target_with_another_name_is_refused);

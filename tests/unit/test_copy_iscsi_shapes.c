@@ -7,6 +7,7 @@
 #include "tests/unit/lun_copying.h"
 #include "tests/unit/servers.h"
 #include "tests/unit/temp.h"
+#include "transports/address.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -206,20 +207,29 @@ static void die_at(int operation)
 	proxy_spoil(mine.proxy, &fault);
 }
 
+static void collect(const char *text, void *told)
+{
+	g_ptr_array_add(told, g_strdup(text));
+}
+
+/* A process for each: an address that has failed is not tried first any more. */
 START_TEST(copy_goes_on_at_the_next_address_where_one_dies)
 {
 	static const int operations[] = {LUN_WRITE, LUN_SYNCHRONIZE, LUN_READ};
+	g_autoptr(GPtrArray) told = g_ptr_array_new_with_free_func(g_free);
+	AUTO(proxy) second = proxy_start(SECOND_PORT, LUN_TARGET_PORT);
 
-	for (guint i = 0; i < G_N_ELEMENTS(operations); i++) {
-		AUTO(proxy) second = proxy_start(SECOND_PORT, LUN_TARGET_PORT);
-
-		lun_copying_begin(&mine, LUN, 3 * MiB, FALSE);
-		mine.config.addresses = alternates;
-		die_at(operations[i]);
-		lun_copying_assert_copied(&mine);
-		ck_assert_int_gt(proxy_connections(second), 0);
-		lun_copying_end(&mine);
-	}
+	address_listen(collect, told);
+	lun_copying_begin(&mine, LUN, 3 * MiB, FALSE);
+	mine.config.addresses = alternates;
+	die_at(operations[_i]);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+	ck_assert_int_gt(proxy_connections(second), 0);
+	ck_assert_uint_eq(told->len, 1);
+	ck_assert_ptr_nonnull(strstr(told->pdata[0], "target at 127.0.0.1:3261: "));
+	ck_assert(g_str_has_suffix(told->pdata[0], "; going on at 127.0.0.1:3262"));
+	lun_copying_end(&mine);
 }
 END_TEST
 
@@ -320,7 +330,7 @@ static int run_tests(void)
 	tcase_add_test(tcase, header_digest_finds_a_flipped_header_on_its_way_to_us);
 	tcase_add_test(tcase, header_digest_finds_a_flipped_header_on_its_way_to_the_target);
 	tcase_add_test(tcase, flipped_headers_for_ever_end);
-	tcase_add_test(tcase, copy_goes_on_at_the_next_address_where_one_dies);
+	tcase_add_loop_test(tcase, copy_goes_on_at_the_next_address_where_one_dies, 0, 3);
 	tcase_add_test(tcase, silent_address_is_passed_over);
 	tcase_add_test(tcase, address_whose_lun_is_in_standby_is_passed_over);
 	tcase_add_test(tcase, address_where_no_data_passes_is_left_for_the_next);

@@ -7,7 +7,9 @@
 #include "tests/unit/servers.h"
 #include "tests/unit/temp.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
 	LUN = 1,
@@ -124,6 +126,74 @@ START_TEST(question_for_holes_is_asked_again_after_a_cut)
 }
 END_TEST
 
+/* ---- a report that is late ---------------------------------------------------------------- */
+
+enum { LATE_AT = MiB, LATE_BYTES = 2 * MiB };
+
+static int backing_open(void)
+{
+	g_autofree char *path = iscsi_server_backing(mine.lun);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+/* Until the target flushes its cache, two chunks of data count as a hole. */
+static void begin_late(void)
+{
+	lun_copying_begin(&mine, LUN_THIN, CONTENT_BYTES, TRUE);
+	int fd = backing_open();
+
+	ck_assert_int_eq(
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, LATE_AT, LATE_BYTES), 0);
+	close(fd);
+}
+
+static void write_back(void *data G_GNUC_UNUSED)
+{
+	int fd = backing_open();
+
+	ck_assert_int_eq(pwrite(fd, mine.content + LATE_AT, LATE_BYTES, LATE_AT), LATE_BYTES);
+	close(fd);
+}
+
+START_TEST(a_hole_that_is_data_in_the_targets_cache_is_copied)
+{
+	const struct proxy_fault fault = {.act = PROXY_CALL,
+					  .pdu = PROXY_COMMAND,
+					  .operation = LUN_SYNCHRONIZE,
+					  .times = 1,
+					  .call = write_back};
+
+	begin_late();
+	proxy_spoil(mine.proxy, &fault);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+	lun_copying_end(&mine);
+}
+END_TEST
+
+/* A write-protected LUN, or one whose disk fails at it: its holes are not believed. */
+START_TEST(a_target_that_cannot_flush_is_a_source_all_the_same)
+{
+	const struct proxy_fault fault = {.act = PROXY_REFUSE,
+					  .pdu = PROXY_COMMAND,
+					  .operation = LUN_SYNCHRONIZE,
+					  .times = PROXY_FOR_EVER,
+					  .status = LUN_CHECK_CONDITION,
+					  .key = MEDIUM_ERROR,
+					  .ascq = 0x0c00};
+
+	begin_late();
+	write_back(NULL);
+	proxy_spoil(mine.proxy, &fault);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_ge(proxy_spoiled(mine.proxy), 1);
+	lun_copying_end(&mine);
+}
+END_TEST
+
 static int run_tests(void)
 {
 	Suite *suite = suite_create("copies of zeros over iSCSI");
@@ -138,6 +208,8 @@ static int run_tests(void)
 	tcase_add_test(tcase, zeros_that_were_never_written_are_found);
 	tcase_add_test(tcase, refused_zeros_stop_the_copy_with_their_place);
 	tcase_add_test(tcase, question_for_holes_is_asked_again_after_a_cut);
+	tcase_add_test(tcase, a_hole_that_is_data_in_the_targets_cache_is_copied);
+	tcase_add_test(tcase, a_target_that_cannot_flush_is_a_source_all_the_same);
 	suite_add_tcase(suite, tcase);
 	return images_run(suite);
 }

@@ -1,17 +1,19 @@
 /* A whole copy over NFS for every byte at which a connection can break, or a bit flip. */
 #include "common/error.h"
-#include "common/stop.h"
 #include "common/units.h"
 #include "tests/unit/images.h"
 #include "tests/unit/nfs_copying.h"
+#include "tests/unit/no_waits.h"
 #include "tests/unit/temp.h"
+
+#include <string.h>
 
 #include <nfsc/libnfs-raw-nfs.h>
 
 const struct transport transport_nbd = MEMORY_TRANSPORT;
 
 enum {
-	QUICK_STALL_MS = 150,
+	QUICK_STALL_MS = 60,
 	PIECE = 128,
 	CONTENT = 2 * PIECE,
 	HEADER = 256,
@@ -20,27 +22,6 @@ enum {
 };
 
 static struct nfs_copying nfs;
-
-/* ---- a stop flag that is never up, and waits between tries that take no time ----------- */
-
-enum stop_level stop_level(void)
-{
-	return STOP_NO;
-}
-
-void stop_reset(void)
-{
-}
-
-gboolean stop_check(GError **error G_GNUC_UNUSED)
-{
-	return TRUE;
-}
-
-gboolean stop_sleep(guint milliseconds G_GNUC_UNUSED, GError **error G_GNUC_UNUSED)
-{
-	return TRUE;
-}
 
 /* ---- cuts -------------------------------------------------------------------------------- */
 
@@ -96,10 +77,6 @@ START_TEST(a_cut_in_a_long_message_is_survived)
 }
 END_TEST
 
-/*
- * In the server's answers alone: a bit that flips in the offset of a WRITE puts data where
- * nobody looks for it.
- */
 static const struct message answers[] = {
 	{NFS_IS_DESTINATION, NFS3_GETATTR, TRUE},
 	{NFS_IS_DESTINATION, NFS3_WRITE, TRUE},
@@ -124,6 +101,35 @@ START_TEST(a_bit_flipped_at_any_byte_of_an_answer_proves_nothing_false)
 }
 END_TEST
 
+/*
+ * What the server makes of a call that is not what was sent is its own affair: it may
+ * refuse, and the copy ends in its words.  But what is called copied is equal.
+ */
+static const struct message calls[] = {
+	{NFS_IS_DESTINATION, NFS3_WRITE, FALSE},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, FALSE},
+	{NFS_IS_DESTINATION, NFS3_READ, FALSE},
+};
+
+START_TEST(a_bit_flipped_at_any_byte_of_a_call_is_found_or_told)
+{
+	begin(&calls[_i], CONTENT, PIECE);
+	nfs.config.stall_ms = QUICK_STALL_MS;
+	nfs.wire->action = NFS_WIRE_FLIP;
+	for (gsize at = 0, end = nfs.wire->message_bytes; at < end; at++) {
+		nfs_copying_start_over(&nfs);
+		nfs.wire->at = at;
+		nfs.wire->times = 1;
+		if (!nfs_copying_run(&nfs))
+			ck_assert_msg(strstr(nfs.copying.error->message, "/export/disk") != NULL,
+				      "%s", nfs.copying.error->message);
+		ck_assert_uint_eq(nfs.wire->times, 0);
+		nfs_copying_assert_copied(&nfs);
+	}
+	nfs_copying_end(&nfs);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *suite = suite_create("copy over nfs, cut");
@@ -136,6 +142,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(cuts, a_cut_in_a_long_message_is_survived, 0, G_N_ELEMENTS(messages));
 	tcase_add_loop_test(cuts, a_bit_flipped_at_any_byte_of_an_answer_proves_nothing_false, 0,
 			    G_N_ELEMENTS(answers));
+	tcase_add_loop_test(cuts, a_bit_flipped_at_any_byte_of_a_call_is_found_or_told, 0,
+			    G_N_ELEMENTS(calls));
 	suite_add_tcase(suite, cuts);
 	return suite;
 }

@@ -4,6 +4,7 @@
 #include "tests/unit/images.h"
 #include "tests/unit/nfs_copying.h"
 #include "tests/unit/temp.h"
+#include "transports/address.h"
 
 #include <string.h>
 
@@ -113,19 +114,63 @@ START_TEST(a_server_that_is_deaf_at_first_is_waited_for)
 }
 END_TEST
 
+/* The user is told, once, what was lost and where it goes on. */
+static void collect(const char *text, void *told)
+{
+	g_ptr_array_add(told, g_strdup(text));
+}
+
+static void assert_told_once(const GPtrArray *told, const char *cause)
+{
+	g_autofree char *left = g_strdup_printf("server 127.0.0.1:%d: ", nfs.wire->port);
+	g_autofree char *next = g_strdup_printf("; going on at 127.0.0.2:%d", nfs.wire->port);
+
+	ck_assert_uint_eq(told->len, 1);
+	const char *text = told->pdata[0];
+	ck_assert_msg(strstr(text, left) && strstr(text, cause) && g_str_has_suffix(text, next),
+		      "%s", text);
+}
+
 START_TEST(when_an_address_dies_the_next_one_is_used)
 {
 	char *addresses[] = {(char[]){"127.0.0.2"}, NULL};
 	const guint procedure = _i == NFS_IS_SOURCE ? NFS3_READ : NFS3_WRITE;
+	g_autoptr(GPtrArray) told = g_ptr_array_new_with_free_func(g_free);
 
 	begin((enum nfs_side)_i);
 	struct nfs_wire *second = nfs_wire_start("127.0.0.2", nfs.wire->port, nfs.script->port);
 	second->procedure = procedure;
 	nfs.config.addresses = addresses;
+	address_listen(collect, told);
 	plan_wire(NFS_WIRE_GONE, procedure, FALSE, 0, WRITES / 2);
 	nfs_copying_assert_copied(&nfs);
 	ck_assert_uint_eq(nfs.wire->hits, 1);
 	ck_assert_uint_gt(second->message_bytes, 0);
+	assert_told_once(told, "");
+	end();
+}
+END_TEST
+
+/* The one that died first is there again when the other one dies. */
+START_TEST(when_the_next_address_dies_too_the_first_one_is_used_again)
+{
+	char *addresses[] = {(char[]){"127.0.0.2"}, NULL};
+	const guint procedure = _i == NFS_IS_SOURCE ? NFS3_READ : NFS3_WRITE;
+	g_autoptr(GPtrArray) told = g_ptr_array_new_with_free_func(g_free);
+
+	begin((enum nfs_side)_i);
+	nfs.copying.spec.workers = 1;
+	struct nfs_wire *second = nfs_wire_start("127.0.0.2", nfs.wire->port, nfs.script->port);
+	second->procedure = procedure;
+	second->action = NFS_WIRE_GONE;
+	second->skip = 4;
+	second->times = 1;
+	nfs.config.addresses = addresses;
+	address_listen(collect, told);
+	plan_wire(NFS_WIRE_CUT, procedure, FALSE, 0, 4);
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.wire->hits + second->hits, 2);
+	ck_assert_uint_eq(told->len, 2);
 	end();
 }
 END_TEST
@@ -135,16 +180,19 @@ START_TEST(an_address_that_passes_no_data_is_left_for_the_next_one)
 {
 	char *addresses[] = {(char[]){"127.0.0.2"}, NULL};
 	const guint procedure = _i == NFS_IS_SOURCE ? NFS3_READ : NFS3_WRITE;
+	g_autoptr(GPtrArray) told = g_ptr_array_new_with_free_func(g_free);
 
 	begin((enum nfs_side)_i);
 	struct nfs_wire *second = nfs_wire_start("127.0.0.2", nfs.wire->port, nfs.script->port);
 	second->procedure = procedure;
 	nfs.config.addresses = addresses;
+	address_listen(collect, told);
 	nfs.config.stall_ms = QUICK_STALL_MS;
 	plan_wire(NFS_WIRE_STALL, procedure, _i == NFS_IS_SOURCE, 0, 0);
 	nfs.wire->times = G_MAXUINT;
 	nfs_copying_assert_copied(&nfs);
 	ck_assert_uint_le(nfs.wire->hits, 8);
+	assert_told_once(told, "no answer for 300 ms");
 	end();
 }
 END_TEST
@@ -202,6 +250,20 @@ START_TEST(data_answered_as_stable_needs_no_commit)
 }
 END_TEST
 
+/* What was stable before the restart need not be sent again, and nothing else is stable. */
+START_TEST(stable_and_unstable_answers_may_alternate)
+{
+	begin(NFS_IS_DESTINATION);
+	nfs.script->mixes = TRUE;
+	nfs.script->restart_forgets = TRUE;
+	nfs.script->restart_after = (guint)_i + 1;
+	nfs.script->restart_disconnects = _i & 1;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.script->restarts, 1);
+	ck_assert_uint_gt(nfs.script->commits, 0);
+}
+END_TEST
+
 START_TEST(data_answered_as_stable_without_its_size_is_committed)
 {
 	begin(NFS_IS_DESTINATION);
@@ -234,22 +296,45 @@ START_TEST(a_server_that_asks_for_time_gets_it)
 }
 END_TEST
 
+/* Not of READs and WRITEs alone. */
+START_TEST(a_server_that_asks_for_time_at_any_call_gets_it)
+{
+	begin(calls[_i].side);
+	nfs.script->fail_procedure = calls[_i].procedure;
+	nfs.script->fail_status = NFS3ERR_JUKEBOX;
+	nfs.script->fail_skip = calls[_i].skip;
+	nfs.script->fail_times = 2;
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.script->fail_times, 0);
+	end();
+}
+END_TEST
+
 static const struct {
+	enum nfs_side side;
 	guint procedure, status;
 	const char *words;
 } errors[] = {
-	{NFS3_WRITE, NFS3ERR_NOSPC, "No space left on device"},
-	{NFS3_WRITE, NFS3ERR_DQUOT, "Disk quota exceeded"},
-	{NFS3_WRITE, NFS3ERR_IO, "Input/output error"},
-	{NFS3_WRITE, NFS3ERR_STALE, "Stale file handle"},
-	{NFS3_WRITE, NFS3ERR_ROFS, "Read-only file system"},
-	{NFS3_WRITE, NFS3ERR_ACCES, "Permission denied"},
-	{NFS3_COMMIT, NFS3ERR_NOSPC, "No space left on device"},
-	{NFS3_COMMIT, NFS3ERR_IO, "Input/output error"},
-	{NFS3_COMMIT, NFS3ERR_STALE, "Stale file handle"},
-	{NFS3_READ, NFS3ERR_IO, "Input/output error"},
-	{NFS3_READ, NFS3ERR_STALE, "Stale file handle"},
-	{NFS3_READ, NFS3ERR_ACCES, "Permission denied"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_NOSPC, "No space left on device"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_DQUOT, "Disk quota exceeded"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_IO, "Input/output error"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_STALE, "Stale file handle"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_ROFS, "Read-only file system"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_ACCES, "Permission denied"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_NOSPC, "No space left on device"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_DQUOT, "Disk quota exceeded"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_IO, "Input/output error"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_STALE, "Stale file handle"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_ROFS, "Read-only file system"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_ACCES, "Permission denied"},
+	{NFS_IS_DESTINATION, NFS3_READ, NFS3ERR_IO, "Input/output error"},
+	{NFS_IS_DESTINATION, NFS3_READ, NFS3ERR_STALE, "Stale file handle"},
+	{NFS_IS_DESTINATION, NFS3_READ, NFS3ERR_ACCES, "Permission denied"},
+	{NFS_IS_SOURCE, NFS3_READ, NFS3ERR_IO, "Input/output error"},
+	{NFS_IS_SOURCE, NFS3_READ, NFS3ERR_STALE, "Stale file handle"},
+	{NFS_IS_SOURCE, NFS3_READ, NFS3ERR_ACCES, "Permission denied"},
+	{NFS_IS_SOURCE, NFS3_LOOKUP, NFS3ERR_ACCES, "Permission denied"},
+	{NFS_IS_SOURCE, NFS3_GETATTR, NFS3ERR_STALE, "Stale file handle"},
 };
 
 static void plan_error(guint i, guint skip, guint times)
@@ -263,10 +348,13 @@ static void plan_error(guint i, guint skip, guint times)
 /* It ends the copy at once, in the server's words; what was proven before stays so. */
 START_TEST(an_error_of_the_server_is_told_and_the_next_run_goes_on)
 {
-	begin(NFS_IS_DESTINATION);
-	plan_error((guint)_i, errors[_i].procedure == NFS3_COMMIT ? 0 : 20, 1);
+	const gboolean moves_data =
+		errors[_i].procedure == NFS3_WRITE || errors[_i].procedure == NFS3_READ;
+
+	begin(errors[_i].side);
+	plan_error((guint)_i, moves_data ? 20 : 0, 1);
 	nfs_copying_assert_fails(&nfs, BLOCKMIG_ERROR_PERMANENT, errors[_i].words);
-	if (errors[_i].procedure != NFS3_COMMIT)
+	if (moves_data)
 		ck_assert_ptr_nonnull(strstr(nfs.copying.error->message, " bytes at "));
 	nfs_copying_assert_copied(&nfs);
 	end();
@@ -275,7 +363,7 @@ END_TEST
 
 START_TEST(an_error_that_stays_ends_every_run_in_the_servers_words)
 {
-	begin(NFS_IS_DESTINATION);
+	begin(errors[_i].side);
 	plan_error((guint)_i, 0, NFS_SCRIPT_ALWAYS);
 	for (guint run = 0; run < 2; run++)
 		nfs_copying_assert_fails(&nfs, BLOCKMIG_ERROR_PERMANENT, errors[_i].words);
@@ -292,6 +380,30 @@ START_TEST(a_bit_flipped_on_the_way_to_the_disk_is_written_again)
 	nfs.script->flip_writes = 1;
 	nfs_copying_assert_copied(&nfs);
 	ck_assert_uint_eq(nfs.copying.totals.mismatches, 1);
+	end();
+}
+END_TEST
+
+/*
+ * A bit of its offset flips: what was acknowledged lies over a chunk that was proven by an
+ * earlier run.  (Of the 12 bytes behind the offset, and the data, the message is the rest.)
+ */
+START_TEST(a_write_that_goes_astray_over_a_proven_chunk_is_found)
+{
+	const struct ledger_unit row = {.index = 1, .count = 1, .state = UNIT_SENT};
+	const guint piece_bytes = 64 * KiB;
+
+	begin(NFS_IS_DESTINATION);
+	nfs.wire->procedure = NFS3_WRITE;
+	nfs_copying_assert_copied(&nfs);
+	memset(nfs.script->data + MiB, 0, MiB);
+	memset(nfs.script->durable + MiB, 0, MiB);
+	ck_assert(ledger_units_put(nfs.copying.ledger, nfs.copying.spec.pass, &row, 1, NULL));
+	plan_wire(NFS_WIRE_FLIP, NFS3_WRITE, FALSE,
+		  nfs.wire->message_bytes - piece_bytes - 12 - sizeof(guint64) + 5, 0);
+	nfs_copying_assert_copied(&nfs);
+	ck_assert_uint_eq(nfs.wire->hits, 1);
+	ck_assert_uint_eq(nfs.copying.totals.mismatches, 2);
 	end();
 }
 END_TEST
@@ -332,6 +444,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(wire, a_server_that_refuses_at_first_is_waited_for, 0, 2);
 	tcase_add_loop_test(wire, a_server_that_is_deaf_at_first_is_waited_for, 0, 2);
 	tcase_add_loop_test(wire, when_an_address_dies_the_next_one_is_used, 0, 2);
+	tcase_add_loop_test(wire, when_the_next_address_dies_too_the_first_one_is_used_again, 0, 2);
 	tcase_add_loop_test(wire, an_address_that_passes_no_data_is_left_for_the_next_one, 0, 2);
 	suite_add_tcase(suite, wire);
 
@@ -341,14 +454,19 @@ static Suite *suite(void)
 	tcase_add_test(server, a_verifier_that_changes_without_a_restart_is_believed);
 	tcase_add_test(server, restarts_now_and_then_are_survived);
 	tcase_add_test(server, data_answered_as_stable_needs_no_commit);
+	tcase_add_loop_test(server, stable_and_unstable_answers_may_alternate, WRITES / 2,
+			    WRITES / 2 + 4);
 	tcase_add_test(server, data_answered_as_stable_without_its_size_is_committed);
 	tcase_add_loop_test(server, short_answers_are_survived, 0, 2);
 	tcase_add_loop_test(server, a_server_that_asks_for_time_gets_it, 0, 2);
+	tcase_add_loop_test(server, a_server_that_asks_for_time_at_any_call_gets_it, 0,
+			    G_N_ELEMENTS(calls));
 	tcase_add_loop_test(server, an_error_of_the_server_is_told_and_the_next_run_goes_on, 0,
 			    G_N_ELEMENTS(errors));
 	tcase_add_loop_test(server, an_error_that_stays_ends_every_run_in_the_servers_words, 0,
 			    G_N_ELEMENTS(errors));
 	tcase_add_test(server, a_bit_flipped_on_the_way_to_the_disk_is_written_again);
+	tcase_add_test(server, a_write_that_goes_astray_over_a_proven_chunk_is_found);
 	tcase_add_test(server, a_bit_flipped_in_the_read_back_is_written_again);
 	tcase_add_test(server, a_write_acknowledged_and_not_stored_is_written_again);
 	suite_add_tcase(suite, server);

@@ -139,6 +139,17 @@ START_TEST(a_server_that_asks_for_time_for_ever_ends_the_copy)
 }
 END_TEST
 
+START_TEST(a_server_that_asks_for_time_at_any_call_for_ever_ends_the_copy)
+{
+	begin(calls[_i].side);
+	nfs.script->fail_procedure = calls[_i].procedure;
+	nfs.script->fail_status = NFS3ERR_JUKEBOX;
+	nfs.script->fail_times = NFS_SCRIPT_ALWAYS;
+	nfs_copying_assert_fails(&nfs, BLOCKMIG_ERROR_TRANSIENT, "JUKEBOX");
+	end();
+}
+END_TEST
+
 /* It loses the connection again and again, though never before a chunk came through. */
 START_TEST(a_connection_that_never_lives_long_still_makes_progress)
 {
@@ -257,6 +268,8 @@ static Suite *suite(void)
 	tcase_set_timeout(server, 60);
 	tcase_add_loop_test(server, a_server_that_restarts_for_ever_ends_the_copy, 0, 2);
 	tcase_add_loop_test(server, a_server_that_asks_for_time_for_ever_ends_the_copy, 0, 2);
+	tcase_add_loop_test(server, a_server_that_asks_for_time_at_any_call_for_ever_ends_the_copy,
+			    0, G_N_ELEMENTS(calls));
 	tcase_add_test(server, a_connection_that_never_lives_long_still_makes_progress);
 	tcase_add_test(server,
 		       bits_that_always_flip_on_the_way_to_the_disk_are_an_integrity_failure);

@@ -8,9 +8,20 @@
 #include <check.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* A sanitizer takes its own time and memory. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+enum { SLOWNESS = 20, PEAK_KIB = G_MAXINT };
+#else
+enum { SLOWNESS = 1, PEAK_KIB = 96 * 1024 };
+#endif
+
+/* The largest file that ext4 takes. */
+#define LARGEST_BYTES (16 * TiB - 4096)
 
 static char *folder, *source, *destination;
 static struct copying copying;
@@ -81,13 +92,13 @@ static void open_ledger(void)
 	ck_ok(copying.ledger != NULL);
 }
 
-/* A process of its own that copies slowly, for somebody to kill. */
-static pid_t start_child(void)
+/* A process of its own that copies, for somebody to kill: slowly, or at full speed (0). */
+static pid_t start_child(guint64 bytes_per_second)
 {
 	const pid_t child = fork();
 
 	if (child == 0) {
-		AUTO(throttle) throttle = throttle_new(32 * MiB);
+		AUTO(throttle) throttle = throttle_new(bytes_per_second);
 
 		open_ledger();
 		copying.spec.throttle = throttle;
@@ -120,7 +131,7 @@ START_TEST(a_killed_copy_carries_on_and_sends_a_window_again_at_most)
 	make_file(destination, size);
 	begin(size);
 	ledger_close(copying.ledger);
-	child = start_child();
+	child = start_child(32 * MiB);
 	wait_until_done(24);
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
@@ -155,6 +166,60 @@ START_TEST(a_sparse_tebibyte_takes_time_by_its_data)
 	ck_assert_int_le(status.st_blocks * 512, 24 * MiB);
 	assert_equal_images();
 	ck_assert_int_lt(g_get_monotonic_time() - from_us, 30 * G_USEC_PER_SEC);
+	copying_end(&copying);
+}
+END_TEST
+
+static void assert_ends_well(pid_t child)
+{
+	struct rusage usage;
+	int status;
+
+	ck_assert_int_eq(wait4(child, &status, 0, &usage), child);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	ck_assert_int_le(usage.ru_maxrss, PEAK_KIB);
+}
+
+static void assert_ledger_is_small(void)
+{
+	g_autofree char *path = g_build_filename(copying.folder, "ledger.db", NULL);
+	struct stat status;
+
+	ck_assert_int_eq(stat(path, &status), 0);
+	ck_assert_int_lt(status.st_size, MiB);
+}
+
+/*
+ * Killed in the middle, where nothing keeps the source still meanwhile: what was a hole
+ * and is one has not to be looked at chunk by chunk before the rest is sent.
+ */
+START_TEST(the_largest_sparse_file_is_resumed_at_once_and_in_little_memory)
+{
+	const guint64 end = LARGEST_BYTES / COPY_UNIT_DEFAULT;
+	gint64 from_us;
+	pid_t child;
+
+	make_file(source, LARGEST_BYTES);
+	fill_file(source, 0, 64 * MiB);
+	fill_file(source, (end - 1) * COPY_UNIT_DEFAULT, 2 * MiB);
+	make_file(destination, LARGEST_BYTES);
+	begin(LARGEST_BYTES);
+	copying.spec.unit_bytes = COPY_UNIT_DEFAULT;
+	ledger_close(copying.ledger);
+	child = start_child(16 * MiB);
+	wait_until_done(0);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+
+	copying.spec.rehash = TRUE;
+	from_us = g_get_monotonic_time();
+	child = start_child(0);
+	wait_until_done(end - 1);
+	ck_assert_int_lt(g_get_monotonic_time() - from_us, SLOWNESS * 2 * G_USEC_PER_SEC);
+	assert_ends_well(child);
+	open_ledger();
+	assert_ledger_is_small();
+	assert_equal_images();
 	copying_end(&copying);
 }
 END_TEST
@@ -209,6 +274,7 @@ int main(void)
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_test(tests, a_killed_copy_carries_on_and_sends_a_window_again_at_most);
 	tcase_add_test(tests, a_sparse_tebibyte_takes_time_by_its_data);
+	tcase_add_test(tests, the_largest_sparse_file_is_resumed_at_once_and_in_little_memory);
 	tcase_add_test(tests, a_used_file_is_overwritten_and_stays_thin);
 	tcase_add_loop_test(tests, a_flipped_byte_of_a_copied_file_is_found, 0, 2);
 	suite_add_tcase(suite, tests);

@@ -41,6 +41,34 @@ START_TEST(an_unknown_domain_is_not_found_in_libvirts_words)
 }
 END_TEST
 
+static void define_secret(const char *usage, gboolean is_private)
+{
+	g_autofree char *uuid = g_uuid_string_random();
+	g_autofree char *path = g_strdup_printf("%s/%s.xml", libvirt_folder(), usage);
+	g_autofree char *xml =
+		g_strdup_printf("<secret ephemeral='no' private='%s'><uuid>%s</uuid>"
+				"<usage type='iscsi'><target>%s</target></usage></secret>",
+				is_private ? "yes" : "no", uuid, usage);
+
+	ck_assert(g_file_set_contents(path, xml, -1, NULL));
+	virsh("secret-define", path, NULL);
+	virsh("secret-set-value", uuid, "--base64", "aHVzaC1odXNoLWh1c2g=", NULL);
+}
+
+START_TEST(an_iscsi_secret_is_read_unless_it_is_private)
+{
+	AUTO(session) session = open_session();
+	g_autofree char *value = NULL, *none = NULL;
+
+	define_secret("array", FALSE);
+	define_secret("vault", TRUE);
+	ck_done(value = session_secret(session, "array", &error));
+	ck_assert_str_eq(value, "hush-hush-hush");
+	ck_fails(none = session_secret(session, "vault", &error), BLOCKMIG_ERROR_PERMANENT);
+	ck_fails(none = session_secret(session, "nobody's", &error), BLOCKMIG_ERROR_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(the_list_has_guests_that_run_and_guests_that_are_off)
 {
 	AUTO(session) session = open_session();
@@ -274,6 +302,7 @@ static TCase *all(void)
 
 	tcase_add_test(tests, a_domain_is_found_by_name_uuid_and_id);
 	tcase_add_test(tests, an_unknown_domain_is_not_found_in_libvirts_words);
+	tcase_add_test(tests, an_iscsi_secret_is_read_unless_it_is_private);
 	tcase_add_test(tests, the_list_has_guests_that_run_and_guests_that_are_off);
 	tcase_add_test(tests, the_state_follows_the_guest);
 	tcase_add_test(tests, snapshots_and_checkpoints_are_counted_and_read);

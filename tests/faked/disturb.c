@@ -1,0 +1,303 @@
+#include "tests/faked/disturb.h"
+
+#include "blockmig/ledger/ledger_private.h"
+#include "common/error.h"
+#include "tests/faked/fake.h"
+#include "transports/transport.h"
+
+#include <check.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+static GMutex mutex;
+static struct disturb images;
+static gboolean images_fail, room_fails, libvirtd_fails;
+static int ledger_code = SQLITE_OK;
+static gint64 clock_offset_us;
+static guint *met; /* shared with processes that are killed */
+
+static void note_met(void)
+{
+	if (!met) {
+		met = mmap(NULL, sizeof *met, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			   -1, 0);
+		ck_assert(met != MAP_FAILED);
+	}
+	g_atomic_int_inc(met);
+}
+
+guint disturb_met(void)
+{
+	return met ? *met : 0;
+}
+
+void disturb_clear(void)
+{
+	images_fail = room_fails = libvirtd_fails = FALSE;
+	ledger_code = SQLITE_OK;
+	clock_offset_us = 0;
+	note_met();
+	*met = 0;
+}
+
+/* ---- images ------------------------------------------------------------------------------ */
+
+void disturb_images(const struct disturb *disturb)
+{
+	g_mutex_lock(&mutex);
+	images = *disturb;
+	images_fail = TRUE;
+	g_mutex_unlock(&mutex);
+}
+
+/* Served layers, overlays and frozen images are the source; what lies in dst/ is not. */
+static enum disturb_end end_of(const char *name)
+{
+	return strstr(name, "/dst/") ? DISTURB_DESTINATION : DISTURB_SOURCE;
+}
+
+static gboolean passes(const char *name, enum disturb_operation operation, GError **error)
+{
+	gboolean good = TRUE;
+	int errnum = 0;
+
+	g_mutex_lock(&mutex);
+	if (images_fail && (images.operations & operation) && end_of(name) == images.end) {
+		good = FALSE;
+		errnum = images.errnum;
+		images_fail = images.times != 1;
+		images.times -= images.times > 1;
+	}
+	g_mutex_unlock(&mutex);
+	if (good)
+		return TRUE;
+	note_met();
+	error_set_errno(error, errnum, "%s", name);
+	return FALSE;
+}
+
+static gboolean handle_passes(struct handle *handle, enum disturb_operation operation,
+			      GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+
+	if (passes(handle->name, operation, &failure))
+		return TRUE;
+	handle->spent = handle->spent || error_is(failure, BLOCKMIG_ERROR_TRANSIENT);
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return FALSE;
+}
+
+static gboolean url_passes(const struct url *url, enum disturb_operation operation, GError **error)
+{
+	g_autofree char *name = url_format(url);
+
+	return passes(name, operation, error);
+}
+
+struct handle *__real_handle_open(const struct url *, const struct transport_config *,
+				  enum handle_mode, GError **);
+struct handle *__wrap_handle_open(const struct url *url, const struct transport_config *config,
+				  enum handle_mode mode, GError **error);
+
+struct handle *__wrap_handle_open(const struct url *url, const struct transport_config *config,
+				  enum handle_mode mode, GError **error)
+{
+	return url_passes(url, DISTURB_OPEN, error) ? __real_handle_open(url, config, mode, error)
+						    : NULL;
+}
+
+/* WRAP(OPERATION, name, (declared arguments), (passed arguments)): of one that has a handle. */
+#define WRAP(operation, name, declared, passed)                                                    \
+	gboolean __real_##name declared;                                                           \
+	gboolean __wrap_##name declared;                                                           \
+	gboolean __wrap_##name declared                                                            \
+	{                                                                                          \
+		return handle_passes(handle, operation, error) && __real_##name passed;            \
+	}
+
+WRAP(DISTURB_READ, handle_read,
+     (struct handle * handle, void *buffer, gsize count, guint64 offset, GError **error),
+     (handle, buffer, count, offset, error))
+WRAP(DISTURB_WRITE, handle_write,
+     (struct handle * handle, const void *buffer, gsize count, guint64 offset, GError **error),
+     (handle, buffer, count, offset, error))
+WRAP(DISTURB_WRITE, handle_zero,
+     (struct handle * handle, guint64 count, guint64 offset, GError **error),
+     (handle, count, offset, error))
+WRAP(DISTURB_WRITE, handle_resize, (struct handle * handle, guint64 bytes, GError **error),
+     (handle, bytes, error))
+
+gboolean __real_handle_flush(struct handle *handle, GError **error);
+gboolean __wrap_handle_flush(struct handle *handle, GError **error);
+
+/* A step of a move like a call to libvirt: what was flushed is known to be stable. */
+gboolean __wrap_handle_flush(struct handle *handle, GError **error)
+{
+	return handle_passes(handle, DISTURB_FLUSH, error) &&
+	       fake_step("flush", FAKE_BEFORE, error) && __real_handle_flush(handle, error) &&
+	       fake_step("flush", FAKE_AFTER, error);
+}
+
+gboolean __real_image_create(const struct url *, const struct transport_config *,
+			     const struct image_create *, GError **);
+gboolean __wrap_image_create(const struct url *url, const struct transport_config *config,
+			     const struct image_create *create, GError **error);
+
+gboolean __wrap_image_create(const struct url *url, const struct transport_config *config,
+			     const struct image_create *create, GError **error)
+{
+	return url_passes(url, DISTURB_WRITE, error) && fake_step("create", FAKE_BEFORE, error) &&
+	       __real_image_create(url, config, create, error) &&
+	       fake_step("create", FAKE_AFTER, error);
+}
+
+gboolean __real_image_remove(const struct url *, const struct transport_config *, GError **);
+gboolean __wrap_image_remove(const struct url *url, const struct transport_config *config,
+			     GError **error);
+
+gboolean __wrap_image_remove(const struct url *url, const struct transport_config *config,
+			     GError **error)
+{
+	return url_passes(url, DISTURB_REMOVE, error) && fake_step("remove", FAKE_BEFORE, error) &&
+	       __real_image_remove(url, config, error) && fake_step("remove", FAKE_AFTER, error);
+}
+
+/* ---- the ledger ---------------------------------------------------------------------------- */
+
+gboolean __real_ledger_end(struct ledger *ledger, gboolean ok, GError **error);
+gboolean __wrap_ledger_end(struct ledger *ledger, gboolean ok, GError **error);
+
+gboolean __wrap_ledger_end(struct ledger *ledger, gboolean ok, GError **error)
+{
+	if (!ok)
+		return __real_ledger_end(ledger, FALSE, error);
+	ok = fake_step("commit", FAKE_BEFORE, error);
+	return __real_ledger_end(ledger, ok, error) && fake_step("commit", FAKE_AFTER, error);
+}
+
+static int (*real_open)(sqlite3_vfs *, const char *, sqlite3_file *, int, int *);
+static int (*real_write)(sqlite3_file *, const void *, int, sqlite3_int64);
+
+static int ledger_write(sqlite3_file *file, const void *data, int count, sqlite3_int64 offset)
+{
+	if (ledger_code == SQLITE_OK)
+		return real_write(file, data, count, offset);
+	note_met();
+	return ledger_code;
+}
+
+/* SQLite's own methods but for the write; it has a set for each way of locking. */
+static const sqlite3_io_methods *disturbed_methods(const sqlite3_io_methods *real)
+{
+	static struct {
+		const sqlite3_io_methods *real;
+		sqlite3_io_methods ours;
+	} sets[8];
+	guint i = 0;
+
+	while (sets[i].real && sets[i].real != real)
+		ck_assert_uint_lt(++i, G_N_ELEMENTS(sets));
+	if (!sets[i].real) {
+		ck_assert(!real_write || real_write == real->xWrite);
+		real_write = real->xWrite;
+		sets[i].real = real;
+		sets[i].ours = *real;
+		sets[i].ours.xWrite = ledger_write;
+	}
+	return &sets[i].ours;
+}
+
+static int ledger_open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
+			    int *out_flags)
+{
+	int code = real_open(vfs, name, file, flags, out_flags);
+
+	if (file->pMethods)
+		file->pMethods = disturbed_methods(file->pMethods);
+	return code;
+}
+
+void disturb_ledger(int sqlite_code)
+{
+	ledger_code = sqlite_code;
+}
+
+/* Before the first ledger is opened: from then on all files of SQLite's go through here. */
+static void __attribute__((constructor)) replace_vfs(void)
+{
+	static sqlite3_vfs vfs;
+
+	sqlite3_initialize();
+	vfs = *sqlite3_vfs_find(NULL);
+	vfs.zName = "disturbed";
+	real_open = vfs.xOpen;
+	vfs.xOpen = ledger_open_file;
+	sqlite3_vfs_register(&vfs, 1);
+}
+
+/* ---- room ------------------------------------------------------------------------------------ */
+
+static void meet(void *data)
+{
+	(void)data;
+	note_met();
+}
+
+void disturb_room(void)
+{
+	room_fails = TRUE;
+	fake_fault(&(struct fake_fault){.call = "create-overlay",
+					.lasting = TRUE,
+					.code = BLOCKMIG_ERROR_PERMANENT,
+					.hook = meet});
+}
+
+int __real_statvfs(const char *path, struct statvfs *fs);
+int __wrap_statvfs(const char *path, struct statvfs *fs);
+
+int __wrap_statvfs(const char *path, struct statvfs *fs)
+{
+	int result = __real_statvfs(path, fs);
+
+	if (result == 0 && room_fails) {
+		note_met();
+		fs->f_bavail = fs->f_bfree = 0;
+	}
+	return result;
+}
+
+/* ---- libvirtd and the clock ---------------------------------------------------------------- */
+
+void disturb_libvirtd(void)
+{
+	libvirtd_fails = TRUE;
+}
+
+gboolean disturb_libvirtd_answers(GError **error)
+{
+	if (!libvirtd_fails)
+		return TRUE;
+	note_met();
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
+		    "libvirt: cannot connect: Connection refused");
+	return FALSE;
+}
+
+void disturb_clock(gint64 seconds)
+{
+	clock_offset_us = seconds * G_USEC_PER_SEC;
+}
+
+gint64 __wrap_g_get_real_time(void);
+
+gint64 __wrap_g_get_real_time(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000 + clock_offset_us;
+}
