@@ -11,6 +11,8 @@
 
 #define SAVE_FOLDER "/var/lib/libvirt/qemu/save"
 
+enum { CHAIN_MAX = 64 };
+
 /* One domain while it is read. */
 struct reading {
 	struct loader *loader;
@@ -183,36 +185,80 @@ static void add_job(struct loader *loader, struct inventory_disk *disk,
 				  (double)progress.units_total);
 }
 
+/* Whether a layer lies on the datastore that only the header of the one above it names. */
+static gboolean is_backed_from(const struct loader *loader, const struct disk *disk)
+{
+	AUTO(layer) layer = NULL;
+
+	if (!loader->from || !disk->layers->len || disk->chain_complete)
+		return FALSE;
+	layer = layer_copy(disk_layer(disk, disk->layers->len - 1));
+	for (guint depth = 0; depth < CHAIN_MAX; depth++) {
+		int lun;
+		AUTO(source) below = load_backing(loader, layer);
+
+		if (!below)
+			return FALSE;
+		if (store_of_source(loader, below, &lun) == loader->from)
+			return TRUE;
+		g_clear_pointer(&layer, layer_free);
+		/* Where it is none, load_backing() finds no header. */
+		layer = layer_new(below, "qcow2");
+	}
+	return FALSE;
+}
+
+/* What of a disk counts, and where that lies. */
+struct finding {
+	const struct layer *layer;
+	struct inventory_store *store; /* NULL: on none of ours */
+	int lun;
+	gboolean is_backed; /* only a layer below lies there, which the XML does not name */
+};
+
+static struct finding find_disk(const struct loader *loader, const struct disk *live,
+				const struct disk *inactive)
+{
+	struct finding found = {0}, second = {0};
+
+	found.layer = layer_that_counts(loader, live ? live : inactive, &found.store, &found.lun);
+	if (live && inactive)
+		second.layer = layer_that_counts(loader, inactive, &second.store, &second.lun);
+	/* What a restart would bring back counts, too. */
+	if (second.store && found.store != loader->from &&
+	    (!found.store || second.store == loader->from))
+		found = second;
+	if (found.store != loader->from && is_backed_from(loader, live ? live : inactive)) {
+		found.store = loader->from;
+		found.lun = -1;
+		found.is_backed = TRUE;
+	}
+	return found;
+}
+
 static void add_disk(struct reading *reading, const struct disk *live, const struct disk *inactive)
 {
 	struct loader *loader = reading->loader;
-	const struct disk *disk = live ? live : inactive;
-	const struct ledger_job *job = job_of(loader, reading->domain->uuid, disk->target);
-	struct inventory_store *store, *other;
-	int lun, other_lun;
-	const struct layer *layer = layer_that_counts(loader, disk, &store, &lun);
-	const struct layer *second =
-		live ? layer_that_counts(loader, inactive, &other, &other_lun) : NULL;
+	const char *target = live ? live->target : inactive->target;
+	const struct ledger_job *job = job_of(loader, reading->domain->uuid, target);
+	const struct finding found = find_disk(loader, live, inactive);
 	struct inventory_disk *added;
 
-	/* What a restart would bring back counts, too. */
-	if (second && other && (!store || other == loader->from) && store != loader->from) {
-		layer = second;
-		store = other;
-		lun = other_lun;
-	}
-	if (!store && !job)
+	if (!found.store && !job)
 		return;
-	added = inventory_add_disk(loader->inventory, reading->domain, disk->target);
-	added->source = source_text(&layer->source);
-	added->store = store;
-	added->lun = lun;
-	if (store && store == loader->from && !job) {
+	added = inventory_add_disk(loader->inventory, reading->domain, target);
+	added->source = source_text(&found.layer->source);
+	added->store = found.store;
+	added->lun = found.lun;
+	if (found.store && found.store == loader->from && !job) {
 		load_findings(loader, added);
 		watch_disk(loader, added);
 	} else {
-		load_sizes(loader, layer, added);
+		load_sizes(loader, found.layer, added);
 	}
+	if (found.is_backed && !added->obstacle)
+		added->obstacle = g_strdup("a layer below its image lies on the datastore: virsh "
+					   "blockpull makes one layer of both");
 	if (job)
 		add_job(loader, added, job);
 }

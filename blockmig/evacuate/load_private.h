@@ -40,6 +40,12 @@ gboolean load_domains(struct loader *loader, GError **error);
 /* Sizes of an image that is only listed; what cannot be read is 0. */
 void load_sizes(const struct loader *loader, const struct layer *layer,
 		struct inventory_disk *disk);
+/*
+ * The layer below that a qcow2 file's own header names, which the XML of a domain that is off
+ * does not tell; NULL where there is none, or the image is not of this host or a datastore of
+ * the inventory.  The caller frees.
+ */
+struct source *load_backing(const struct loader *loader, const struct layer *layer);
 /* What a move would find out before it began. */
 void load_findings(const struct loader *loader, struct inventory_disk *disk);
 

@@ -41,21 +41,29 @@ test_volumes_stay_volumes() {
 	virsh -q pool-refresh images
 	as_volume one images disk.qcow2
 	guest_start one
-	guest_wait_writing one 100
+	guest_wait_writing one 50
 	migrate one filer-pool
 	named_as one filer-pool disk.qcow2
 	nothing_left
-	whole_at one /srv/nfs/disk.qcow2 qcow2
+	guest_stop one
 	guest_start one
-	guest_wait_writing one 100
+	guest_wait_writing one 50
 	whole_at one /srv/nfs/disk.qcow2 qcow2
+}
+
+test_a_volume_of_a_target_stays_one() {
+	pools
+	guest_define one "$(new_image local raw 32M)"
+	virsh -q pool-refresh images
+	as_volume one images disk.raw
 	migrate one array-pool
 	named_as one array-pool unit:0:0:2
-	migrate one images
-	named_as one images one-vda.raw
 	guest_start one
-	guest_wait_writing one 100
-	whole_at one /srv/local/one-vda.raw raw
+	guest_wait_writing one 50
+	guest_stop one
+	migrate one filer-pool
+	named_as one filer-pool one-vda.raw
+	whole_at one /srv/nfs/one-vda.raw raw
 	nothing_left
 }
 

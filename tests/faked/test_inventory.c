@@ -174,6 +174,25 @@ START_TEST(a_layer_below_on_the_datastore_counts)
 }
 END_TEST
 
+START_TEST(a_layer_that_only_the_image_itself_names_counts)
+{
+	g_autofree char *top = fake_path("dst/top.qcow2");
+	g_autofree char *element = fake_disk(top, "qcow2");
+	g_autofree char *header = g_malloc0(4096);
+	const guint32 words[] = {GUINT32_TO_BE(3), 0, GUINT32_TO_BE(512),
+				 GUINT32_TO_BE((guint32)strlen(scene.source))};
+
+	memcpy(header, "QFI\xfb", 4);
+	memcpy(header + 4, words, sizeof(words));
+	strcpy(header + 512, scene.source);
+	ck_assert(g_file_set_contents(top, header, 4096, NULL));
+	fake_domain("web", FAKE_UUID, element);
+	AUTO(inventory) inventory = loaded();
+
+	ck_assert_ptr_nonnull(only_disk(inventory)->obstacle);
+}
+END_TEST
+
 START_TEST(an_open_job_is_known_with_its_destination)
 {
 	fake_fault(&(struct fake_fault){.call = "pivot", .code = FAKE_KILL});
@@ -368,6 +387,7 @@ int main(void)
 	tcase_add_test(cases, a_disk_is_found_through_a_link_to_its_folder);
 	tcase_add_test(cases, what_a_restart_would_bring_back_is_there);
 	tcase_add_test(cases, a_layer_below_on_the_datastore_counts);
+	tcase_add_test(cases, a_layer_that_only_the_image_itself_names_counts);
 	tcase_add_test(cases, an_open_job_is_known_with_its_destination);
 	tcase_add_loop_test(cases, what_else_the_domain_names_there_is_residue_with_a_way_out, 0,
 			    G_N_ELEMENTS(residues));

@@ -196,6 +196,11 @@ START_TEST(a_pool_is_read_and_an_unknown_one_is_not_found)
 	virsh("pool-create-as", "images", "dir", "--target", libvirt_folder(), NULL);
 	ck_done(xml = session_pool_xml(session, "images", &error));
 	ck_assert_ptr_nonnull(strstr(xml, libvirt_folder()));
+	g_autoptr(GPtrArray) pools = NULL;
+
+	ck_done(pools = session_pool_list(session, &error));
+	ck_assert_uint_eq(pools->len, 1);
+	ck_assert_ptr_nonnull(strstr(pools->pdata[0], "<name>images</name>"));
 	ck_done(session_pool_refresh(session, "images", &error));
 	virsh("pool-destroy", "images", NULL);
 	ck_fails(session_pool_xml(session, "images", &error), BLOCKMIG_ERROR_NOT_FOUND);
