@@ -17,6 +17,7 @@ void options_clear(struct options *options)
 	g_free(options->connect);
 	g_free(options->config_path);
 	g_free(options->to);
+	g_free(options->html);
 	g_free(options->a_format);
 	g_free(options->b_format);
 	for (guint i = 0; i < SETTINGS_MAX; i++)
@@ -119,6 +120,9 @@ static void add_own(GArray *entries, struct options *options, enum option_groups
 		{OPTIONS_WATCH,
 		 {"watch", 0, 0, G_OPTION_ARG_NONE, &options->watch,
 		  "show again each second until no job runs", NULL}},
+		{OPTIONS_HTML,
+		 {"html", 0, 0, G_OPTION_ARG_FILENAME, &options->html,
+		  "write a page there that can be kept", "FILE"}},
 		{OPTIONS_RATE_FD,
 		 {"bwlimit-fd", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_INT, &options->rate_fd,
 		  "for evacuate alone: rates that hold from then on", "FD"}},

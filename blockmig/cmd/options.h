@@ -29,6 +29,7 @@ enum option_groups {
 	OPTIONS_FROM = 1 << 6,	  /* --from-format */
 	OPTIONS_RATE_FD = 1 << 7, /* --bwlimit-fd */
 	OPTIONS_EVACUATE = 1 << 8,
+	OPTIONS_HTML = 1 << 9, /* --html */
 };
 
 enum { SETTINGS_MAX = 24 };
@@ -39,6 +40,7 @@ struct options {
 	char *connect; /* NULL: libvirt's default */
 	char *config_path;
 	char *to;
+	char *html;		      /* a file for a page; NULL: none */
 	char *a_format, *b_format;    /* of two images; NULL: not said */
 	char *settings[SETTINGS_MAX]; /* as typed, by row of the table; NULL: not said */
 	char **arguments;	      /* what is left; NULL-terminated */

@@ -127,6 +127,9 @@ gboolean move_resume(struct move_context *context, gint64 job, struct move_summa
 gboolean move_abort(struct move_context *context, gint64 job, struct move_summary **summary,
 		    GError **error);
 
+/* The last word about any job, ended or not; changes nothing.  NULL on error. */
+struct move_summary *move_report(struct move_context *context, gint64 job, GError **error);
+
 /* copy SRC DST; resumable by move_resume and by the same call again. */
 gboolean image_copy_start(struct move_context *context, const char *source, const char *destination,
 			  struct move_summary **summary, GError **error);

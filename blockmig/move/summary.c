@@ -121,3 +121,20 @@ struct move_summary *summary_of(struct move *move, GError **error)
 		summary->destination_allocated_bytes = allocated(move->destination);
 	return summary;
 }
+
+struct move_summary *move_report(struct move_context *context, gint64 id, GError **error)
+{
+	AUTO(ledger_job) record = ledger_job_get(context->ledger, id, error);
+	AUTO(job) job = record ? job_from_json(record->state, error) : NULL;
+
+	if (!job)
+		return NULL;
+	job->id = id;
+	/* It takes the job over where it succeeds, and not where it fails. */
+	AUTO(move) move = move_new(context, job, error);
+
+	if (!move)
+		return NULL;
+	job = NULL;
+	return summary_of(move, error);
+}

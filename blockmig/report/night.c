@@ -1,7 +1,7 @@
 #include "blockmig/report/night.h"
 
+#include "blockmig/report/file.h"
 #include "blockmig/report/json_text.h"
-#include "common/error.h"
 #include "common/units.h"
 
 static const enum dispatch_state states[] = {
@@ -343,13 +343,6 @@ gboolean night_write(const struct evacuation *evacuation, const char *path, GErr
 						     : g_str_has_suffix(path, ".json") ? night_json
 										       : night_text;
 	g_autofree char *text = format(evacuation);
-	g_autoptr(GError) cause = NULL;
 
-	if (g_file_set_contents_full(path, text, -1,
-				     G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
-				     0644, &cause))
-		return TRUE;
-	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT, "write the report %s: %s",
-		    path, cause->message);
-	return FALSE;
+	return report_write(path, text, error);
 }

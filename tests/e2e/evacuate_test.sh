@@ -78,6 +78,11 @@ test_four_guests_leave_and_come_back() {
 	guest_wait_writing run1 50
 	guest_wait_writing run2 50
 
+	expect 0 blockmig report 1 --json
+	is guarantee proven
+	expect 0 blockmig report 1 --html /srv/scratch/report.html
+	grep -q 'Chunks proven' /srv/scratch/report.html || die "no page: $(cat /srv/scratch/report.html)"
+
 	# What is left behind there are sources that nobody names; the way back is free.
 	rm -f /srv/nfs/*
 	expect 0 blockmig evacuate local --to nfs
