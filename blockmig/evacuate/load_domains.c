@@ -67,8 +67,16 @@ static void add_residue(struct reading *reading, enum residue_kind kind,
 			const struct source *source)
 {
 	int lun;
-	const struct inventory_store *store = store_of_source(reading->loader, source, &lun);
-	g_autofree char *path = source_text(source);
+	AUTO(source) own = source_copy(source);
+	g_autofree char *pool =
+		own->pool ? session_pool_xml(reading->loader->context->session, own->pool, NULL)
+			  : NULL;
+
+	if (pool && own->type == SOURCE_OTHER)
+		volume_resolve(own, pool);
+
+	const struct inventory_store *store = store_of_source(reading->loader, own, &lun);
+	g_autofree char *path = source_text(own);
 
 	if (!store || is_known(reading, store, kind, path))
 		return;

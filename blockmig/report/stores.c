@@ -221,6 +221,7 @@ static json_t *disk_json(const char *type, const struct inventory_disk *disk)
 
 	json_object_set_new(line, "virtual_bytes", bytes_json(disk->virtual_bytes));
 	json_object_set_new(line, "allocated_bytes", bytes_json(disk->allocated_bytes));
+	json_object_set_new(line, "priority", json_integer(disk->domain->priority));
 	json_object_set_new(line, "job", json_integer(disk->job));
 	return line;
 }

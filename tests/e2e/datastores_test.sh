@@ -31,7 +31,7 @@ as_volume() { # NAME POOL VOLUME
 
 # whole_at NAME IMAGE FORMAT: the checker knows no volumes
 whole_at() {
-	guest_stop "$1"
+	[ "$(virsh -q domstate "$1")" = "shut off" ] || guest_stop "$1"
 	guest_check "$1" vda "$2" "$3" || die "$1: its history and its disk differ"
 }
 
@@ -167,12 +167,15 @@ test_a_netfs_pool_is_planned_empty() {
 	virsh -q attach-disk elsewhere /srv/mounted/cd.raw sda --type cdrom --config >/dev/null
 	printf '[domain path]\navoid=array-pool\n[domain net*]\nprefer=array-pool\n' \
 		>>/etc/blockmig/blockmig.conf
+	virsh -q metadata link --config --key evacuate --uri https://blockmig.example/evacuate/1 \
+		--set "<evacuate priority='10'/>" >/dev/null
 	before=$(find /srv -printf '%p %u %m %T@\n' | sort)
 	expect 1 blockmig evacuate mounted --to array-pool,images --dry-run --json
 	is moves 4
 	is fits_virtual true
 	goes path images
 	goes network array-pool 2
+	[ "$(line move link priority)" = 10 ] || die "the metadata's priority is not read"
 	stays shared obstacle 'shareable.*Shut all of its users off'
 	[ "$(line move volume domain) $(line move link domain)" = "volume link" ] ||
 		die "not all disks of the pool were found: $(cat "$out")"
