@@ -183,6 +183,32 @@ test_nights_that_end_by_the_user_and_by_the_window() {
 	all_whole
 }
 
+test_what_could_not_leave_is_named() {
+	local name
+	for name in free shared; do
+		qemu-img create -q -f raw "/srv/nfs/$name.raw" 16M
+		guest_define $name "/srv/nfs/$name.raw"
+	done
+	virsh dumpxml shared | sed 's|<target dev=.vda.|<shareable/>&|' | virsh -q define /dev/stdin
+	expect 6 blockmig evacuate nfs --to local --report /srv/scratch/report.json --then 'touch /srv/scratch/then'
+	says '1 disk moved, 1 cannot be moved; not empty'
+	says 'shared vda: .*shareable'
+	[ ! -e /srv/scratch/then ] || die "--then was run though it is not empty"
+	[ "$(jq -r '.stays[0].domain' /srv/scratch/report.json)" = shared ] || die "the report does not say it"
+	lies_on free /srv/local/free.raw
+	expect 1 blockmig migrate free --to nfs
+	says 'nfs is being evacuated'
+
+	# A destination that is away is no reason to begin.
+	"$lab" server iscsi stop
+	virsh dumpxml shared | sed 's|<shareable/>||' | virsh -q define /dev/stdin
+	expect 1 blockmig evacuate nfs --to iscsi
+	says 'shared'
+	lies_on shared /srv/nfs/shared.raw
+	expect 0 blockmig evacuate nfs --end-maintenance
+	expect 0 blockmig migrate free --to nfs
+}
+
 installed() {
 	make -s -C "$repository" install PREFIX=/usr/local DESTDIR=/run/lab/root >/dev/null
 	# The laboratory's own /usr/local for as long as it lives.
