@@ -1,6 +1,7 @@
 #include "blockmig/move/guardian.h"
 #include "blockmig/move/layout.h"
 #include "blockmig/move/overlay.h"
+#include "blockmig/move/pace.h"
 #include "blockmig/move/phases.h"
 
 #include "blockmig/vm/image_tool.h"
@@ -380,9 +381,9 @@ static gboolean cut(struct move *move, const struct world *world, GError **error
 	return (there || mirror_run(move, error)) && cut_live(move, world, error);
 }
 
-gboolean cutover_run(struct move *move, GError **error)
+static gboolean cut_until_done(struct move *move, GError **error)
 {
-	struct job *job = move->job;
+	const struct job *job = move->job;
 
 	if (job->cut_over)
 		return (!job->suspended || cutover_resume(move, error)) && move_save(move, error);
@@ -401,6 +402,12 @@ gboolean cutover_run(struct move *move, GError **error)
 			return FALSE;
 		}
 	}
+}
+
+gboolean cutover_run(struct move *move, GError **error)
+{
+	/* Nothing is copied any more that a slow guest would be good for. */
+	return cut_until_done(move, error) && pace_restore(move, error);
 }
 
 /* The guest that is on the destination goes back, where nothing can have been written there. */

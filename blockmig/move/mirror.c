@@ -1,5 +1,6 @@
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/phases.h"
+#include "blockmig/move/room.h"
 
 #include "common/deadline.h"
 #include "common/error.h"
@@ -43,7 +44,7 @@ static gboolean wait_ready(struct move *move, const char *what, gboolean watch, 
 		if (state == LOOK_READY)
 			return TRUE;
 		if (state == LOOK_FAILED || !stop_check(error) ||
-		    (watch && !overlay_watch(move, error)))
+		    (watch && !room_watch(move, error)))
 			return FALSE;
 		if (state == LOOK_GONE)
 			break;

@@ -43,6 +43,8 @@ gboolean seed_run(struct move *move, GError **error);
 
 /* rounds.c */
 gboolean rounds_run(struct move *move, GError **error);
+/* The guest may write as fast as before. */
+gboolean rounds_undo(struct move *move, GError **error);
 /*
  * Copies to the destination, proven, the overlays below the last one: nobody writes to them.
  */

@@ -1,3 +1,4 @@
+#include "blockmig/move/room.h"
 #include "blockmig/move/runner.h"
 
 #include "blockmig/copy/endpoint.h"
@@ -174,9 +175,19 @@ static gboolean roll_back(struct move *move, const struct phase *phases, guint f
 	return FALSE;
 }
 
+/*
+ * Before anything that may have to wait for a network: a job that was held has perhaps no
+ * time for that.  A guest that is suspended writes nothing.
+ */
+static gboolean look_first(struct move *move, GError **error)
+{
+	return move->job->cut_over || move->job->suspended || room_watch(move, error);
+}
+
 gboolean runner_run(struct move *move, const struct phase *phases, GError **error)
 {
 	AUTO(ledger_job) record = ledger_job_get(move->context.ledger, move->job->id, error);
+	g_autoptr(GError) low = NULL;
 
 	if (!record)
 		return FALSE;
@@ -191,6 +202,8 @@ gboolean runner_run(struct move *move, const struct phase *phases, GError **erro
 
 		return roll_back(move, phases, at, cause, error);
 	}
+	if (!look_first(move, &low))
+		return roll_back(move, phases, at, low, error);
 	for (; phases[at].name; at++) {
 		g_autoptr(GError) failure = NULL;
 

@@ -39,6 +39,7 @@ const struct phase seeded_phases[] = {
 	{
 		.name = "rounds",
 		.run = rounds_run,
+		.undo = rounds_undo,
 		.words = "copy what was written meanwhile, until little is left",
 	},
 	{
