@@ -154,7 +154,7 @@ void room_free(struct room *room)
 
 struct room *room_of_job(const struct job *job)
 {
-	if (!job->overlays->len || job->cut_over)
+	if (!job->overlays->len || job->cut_over || job->suspended)
 		return NULL;
 	struct room *room = g_new0(struct room, 1);
 

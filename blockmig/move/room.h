@@ -43,7 +43,7 @@ AUTO_DEFINE(room, room_free)
 
 /*
  * As it is now, by what the overlays grew since the job's document was written; NULL where
- * the guest writes to none of our overlays on the source's side.
+ * the guest writes to none of our overlays on the source's side, or stands still.
  */
 struct room *room_of_job(const struct job *job);
 struct room *room_of_record(const struct ledger_job *record);

@@ -229,7 +229,7 @@ gboolean rounds_catch_up(struct move *move, GError **error)
 	return copy_frozen(move, error) && layout_finish(move, error);
 }
 
-static guint64 budget_bytes(const struct job *job)
+guint64 rounds_budget(const struct job *job)
 {
 	guint64 ms = job->options.max_downtime_ms;
 
@@ -248,7 +248,7 @@ gboolean rounds_run(struct move *move, GError **error)
 			return FALSE;
 		guint64 left = overlay_allocated(job_active_overlay(job)->path);
 
-		if (world->state.run == RUN_OFF || left <= budget_bytes(job))
+		if (world->state.run == RUN_OFF || left <= rounds_budget(job))
 			break;
 		if (!converge_check(move, &converge, left, error) || !freeze_again(move, error))
 			return FALSE;

@@ -91,7 +91,10 @@ static void leave(struct move *move)
 
 	if (!lift_limits(move, &problem))
 		move_warn(move, "%s (blockmig resume or abort tries again)", problem->message);
-	if (text)
+	if (is_suspended(move))
+		move_warn(move, "%s: the guest stands still until the job is resumed or aborted",
+			  move->job->domain_name);
+	else if (text)
 		move_warn(move, "%s: the guest writes on: %s", move->job->disk, text);
 	/* From now on is the time that status counts from. */
 	move_save(move, NULL);
