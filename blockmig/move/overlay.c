@@ -1,6 +1,5 @@
 #include "blockmig/move/overlay.h"
 
-#include "blockmig/move/space.h"
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 #include "common/units.h"
@@ -9,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* The least that must be free beside what is known to be needed. */
@@ -27,6 +27,13 @@ char *overlay_scratch(const struct move_context *context, const struct move_opti
 	return g_strdup(path);
 }
 
+guint64 overlay_free_bytes(const char *folder)
+{
+	struct statvfs fs;
+
+	return statvfs(folder, &fs) == 0 ? (guint64)fs.f_bavail * fs.f_frsize : 0;
+}
+
 gboolean overlay_place(struct job *job, const char *scratch, guint64 layer_allocated,
 		       GError **error)
 {
@@ -36,10 +43,10 @@ gboolean overlay_place(struct job *job, const char *scratch, guint64 layer_alloc
 	g_autofree char *beside = is_file ? g_path_get_dirname(job->source->source.path) : NULL;
 
 	g_clear_pointer(&job->overlay_folder, g_free);
-	job->overlay_beside = beside && space_free_bytes(beside) >= 2 * overlays;
-	if (!job->overlay_beside && beside && space_free_bytes(beside) < overlays) {
+	job->overlay_beside = beside && overlay_free_bytes(beside) >= 2 * overlays;
+	if (!job->overlay_beside && beside && overlay_free_bytes(beside) < overlays) {
 		g_autofree char *need = units_format_size(overlays);
-		g_autofree char *have = units_format_size(space_free_bytes(beside));
+		g_autofree char *have = units_format_size(overlay_free_bytes(beside));
 
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
 			    "too little room in %s to take the guest's writes back if the move "
@@ -48,9 +55,9 @@ gboolean overlay_place(struct job *job, const char *scratch, guint64 layer_alloc
 		return FALSE;
 	}
 	job->overlay_folder = g_strdup(job->overlay_beside ? beside : scratch);
-	if (space_free_bytes(scratch) < overlays) {
+	if (overlay_free_bytes(scratch) < overlays) {
 		g_autofree char *need = units_format_size(overlays);
-		g_autofree char *have = units_format_size(space_free_bytes(scratch));
+		g_autofree char *have = units_format_size(overlay_free_bytes(scratch));
 
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
 			    "too little room for overlays in %s: %s needed, %s free. Name "

@@ -23,6 +23,8 @@ gboolean overlay_create(const struct move *move, const char *path, const struct 
 
 /* Allocated bytes of a file; 0 where it is not there. */
 guint64 overlay_allocated(const char *path);
+/* What is free in a folder's file system; 0 where that cannot be told. */
+guint64 overlay_free_bytes(const char *folder);
 
 /* Whether @uid can reach the folder; *blocker is the folder that bars the way. */
 gboolean overlay_reachable(const char *folder, int uid, int gid, char **blocker);

@@ -1,7 +1,6 @@
 #include "blockmig/move/room.h"
 
 #include "blockmig/move/overlay.h"
-#include "blockmig/move/space.h"
 #include "common/error.h"
 #include "common/units.h"
 
@@ -106,7 +105,7 @@ static guint64 growth_meanwhile(const struct move *move, guint64 now_held)
 static gboolean check_folder(const struct job *job, const char *folder, guint64 needed,
 			     GError **error)
 {
-	guint64 free_bytes = space_free_bytes(folder);
+	guint64 free_bytes = overlay_free_bytes(folder);
 
 	if (free_bytes >= needed)
 		return TRUE;
@@ -160,7 +159,7 @@ struct room *room_of_job(const struct job *job)
 
 	room->folder = g_strdup(job->overlay_folder);
 	room->held_bytes = held(job);
-	room->free_bytes = space_free_bytes(room->folder);
+	room->free_bytes = overlay_free_bytes(room->folder);
 	room->bytes_per_second = rate_since_stamp(job, room->held_bytes);
 	room->lasts_ms = G_MAXUINT64;
 	if (room->bytes_per_second && room->bytes_per_second != G_MAXUINT64)

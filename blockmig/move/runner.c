@@ -32,17 +32,29 @@ static gboolean may_try_again(const struct move *move, const struct phase *phase
 	       error_is(*failure, BLOCKMIG_ERROR_TRANSIENT) && endpoint_may_retry(backoff, failure);
 }
 
+/*
+ * Before anything that may have to wait for a network: there is perhaps no time for that,
+ * after a hold or between two tries.  A guest that is suspended writes nothing.
+ */
+static gboolean look_first(struct move *move, GError **error)
+{
+	return move->job->cut_over || move->job->suspended || room_watch(move, error);
+}
+
 static gboolean run_patiently(struct move *move, const struct phase *phase, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	struct backoff backoff;
 
 	backoff_init(&backoff, move->job->options.retry_for_ms);
-	while (!phase->run(move, &failure))
+	while (!phase->run(move, &failure)) {
 		if (!may_try_again(move, phase, &backoff, &failure)) {
 			g_propagate_error(error, g_steal_pointer(&failure));
 			return FALSE;
 		}
+		if (!look_first(move, error))
+			return FALSE;
+	}
 	return TRUE;
 }
 
@@ -173,15 +185,6 @@ static gboolean roll_back(struct move *move, const struct phase *phases, guint f
 	}
 	fail_half_undone(move, cause->message, problem, error);
 	return FALSE;
-}
-
-/*
- * Before anything that may have to wait for a network: a job that was held has perhaps no
- * time for that.  A guest that is suspended writes nothing.
- */
-static gboolean look_first(struct move *move, GError **error)
-{
-	return move->job->cut_over || move->job->suspended || room_watch(move, error);
 }
 
 gboolean runner_run(struct move *move, const struct phase *phases, GError **error)

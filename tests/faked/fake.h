@@ -99,8 +99,6 @@ void fake_corrupt_mirror(void);
 /* The limits of its disk as they are now, and as an admin sets them. */
 void fake_limits(const char *uuid, struct block_limits *limits);
 void fake_set_limits(const char *uuid, const struct block_limits *limits);
-/* What every file system has left; plenty unless told otherwise. */
-void fake_free_bytes(guint64 bytes);
 /* The user that QEMU runs as; this process's unless told otherwise. */
 void fake_qemu_owner(int uid, int gid);
 

@@ -92,7 +92,7 @@ START_TEST(what_a_guest_wrote_in_a_hold_is_copied_before_it_is_suspended)
 	moves_open(&moves_shapes[_i / 2], RUN_RUNNING);
 	scene.options.max_downtime_ms = 1;
 	fake_fault(&(struct fake_fault){
-		.call = calls[_i % 2], .when = FAKE_BEFORE, .code = BLOCKMIG_ERROR_TRANSIENT});
+		.call = calls[_i % 2], .lasting = TRUE, .code = BLOCKMIG_ERROR_TRANSIENT});
 	moves_fails(3);
 	scene_new_process(&scene);
 	write_all();

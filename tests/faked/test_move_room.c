@@ -2,6 +2,7 @@
 #include "blockmig/move/room.h"
 #include "common/error.h"
 #include "common/units.h"
+#include "tests/faked/disturb.h"
 #include "tests/faked/moves.h"
 
 #include <check.h>
@@ -11,7 +12,7 @@
 static void run_low(void *data)
 {
 	(void)data;
-	fake_free_bytes(17 * MiB);
+	disturb_room_left(17 * MiB);
 }
 
 static void assert_low_water(const GError *error)
@@ -60,6 +61,23 @@ START_TEST(a_copy_that_takes_long_is_watched)
 }
 END_TEST
 
+/* The guest's disk can be switched at any moment, but for a peer that does not answer. */
+START_TEST(a_job_that_waits_to_try_again_is_watched)
+{
+	g_autoptr(GError) error = NULL;
+
+	open_writing();
+	scene.options.retry_for_ms = 20000;
+	fake_fault(&(struct fake_fault){.call = "suspend",
+					.lasting = TRUE,
+					.code = BLOCKMIG_ERROR_TRANSIENT,
+					.hook = run_low});
+	ck_assert(!scene_move(&scene, &error));
+	assert_low_water(error);
+	scene_close(&scene);
+}
+END_TEST
+
 /* ---- held ---------------------------------------------------------------------------------------
  */
 
@@ -95,7 +113,7 @@ END_TEST
 START_TEST(a_held_job_with_room_goes_on)
 {
 	hold();
-	fake_free_bytes(40 * MiB);
+	disturb_room_left(40 * MiB);
 	moves_resume_done();
 	scene_assert_moved(&scene, "raw");
 	scene_close(&scene);
@@ -126,7 +144,7 @@ static struct room *room_now(void)
 START_TEST(how_long_the_room_lasts_is_told)
 {
 	hold();
-	fake_free_bytes(1 * GiB);
+	disturb_room_left(1 * GiB);
 	held_for(100);
 	AUTO(room) room = room_now();
 	g_autofree char *text = room_text(room);
@@ -167,7 +185,7 @@ START_TEST(a_held_job_whose_guest_writes_fast_goes_back_in_time)
 
 	hold();
 	held_for(5);
-	fake_free_bytes(24 * MiB);
+	disturb_room_left(24 * MiB);
 	ck_assert(!scene_resume(&scene, &error));
 	assert_low_water(error);
 	scene_close(&scene);
@@ -197,6 +215,7 @@ int main(void)
 
 	tcase_add_loop_test(room, at_the_low_water_mark_a_move_goes_back, 0, 2);
 	tcase_add_test(room, a_copy_that_takes_long_is_watched);
+	tcase_add_test(room, a_job_that_waits_to_try_again_is_watched);
 	tcase_add_test(room, a_held_job_goes_back_as_soon_as_it_is_looked_at);
 	tcase_add_test(room, a_held_job_with_room_goes_on);
 	tcase_add_test(room, how_long_the_room_lasts_is_told);
