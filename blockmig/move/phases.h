@@ -45,8 +45,6 @@ gboolean seed_run(struct move *move, GError **error);
 gboolean rounds_run(struct move *move, GError **error);
 /* What the last overlay may hold, in bytes, for the guest to stand still no longer than allowed. */
 guint64 rounds_budget(const struct job *job);
-/* The guest may write as fast as before. */
-gboolean rounds_undo(struct move *move, GError **error);
 /*
  * Copies to the destination, proven, the overlays below the last one: nobody writes to them.
  */

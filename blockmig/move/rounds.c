@@ -1,7 +1,6 @@
 #include "blockmig/move/converge.h"
 #include "blockmig/move/layout.h"
 #include "blockmig/move/overlay.h"
-#include "blockmig/move/pace.h"
 #include "blockmig/move/passes.h"
 #include "blockmig/move/phases.h"
 #include "blockmig/move/room.h"
@@ -254,9 +253,4 @@ gboolean rounds_run(struct move *move, GError **error)
 			return FALSE;
 	}
 	return layout_finish(move, error);
-}
-
-gboolean rounds_undo(struct move *move, GError **error)
-{
-	return pace_restore(move, error);
 }

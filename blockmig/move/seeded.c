@@ -39,7 +39,6 @@ const struct phase seeded_phases[] = {
 	{
 		.name = "rounds",
 		.run = rounds_run,
-		.undo = rounds_undo,
 		.words = "copy what was written meanwhile, until little is left",
 	},
 	{
