@@ -5,6 +5,21 @@
 # to a disk of 32 MiB; not for one that does so 64 times, which is the floor.
 too_slow=(--bwlimit 4M --max-downtime 220ms)
 
+writes_of() {
+	virsh domblkstat "$1" vda | awk '$2 == "wr_req" { print $3 }'
+}
+
+# On a machine that is busy the guest may have to wait for its turn.
+wait_until_fast() {
+	local before=0 now
+	now=$(writes_of "$1")
+	until [ $((now - before)) -ge 120 ] && [ "$before" != 0 ]; do
+		before=$now
+		sleep 1
+		now=$(writes_of "$1")
+	done
+}
+
 limits_of() {
 	virsh blkdeviotune "$1" vda | sed '/group_name/d'
 }
@@ -19,6 +34,7 @@ test_a_guest_that_is_too_fast_is_slowed_for_a_while() {
 	local before inactive
 	image_with_data /srv/local/disk.raw 32M 32
 	writing_guest one /srv/local/disk.raw --rate 0
+	wait_until_fast one
 	virsh -q blkdeviotune one vda --live --total-bytes-sec 60M --total-bytes-sec-max 90M >/dev/null
 	before=$(limits_of one)
 	inactive=$(virsh dumpxml one --inactive | grep -v '<source')
@@ -35,6 +51,7 @@ test_a_slow_guest_is_fast_again_after_a_kill_and_an_abort() {
 	local before
 	image_with_data /srv/local/disk.raw 32M 32
 	writing_guest one /srv/local/disk.raw --rate 0
+	wait_until_fast one
 	virsh dumpxml one --inactive >/srv/scratch/before.xml
 	before=$(limits_of one)
 	"$build/blockmig" migrate one vda --to nfs "${too_slow[@]}" >/dev/null 2>&1 &
