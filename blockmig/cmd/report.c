@@ -15,7 +15,8 @@ static gboolean tell(struct workbench *workbench, gint64 id, GError **error)
 		return FALSE;
 	if (options->html)
 		return page_write(summary, record, phases, options->html, error);
-	struct job_view view = views_of(workbench->ledger, record);
+	AUTO(room) room = NULL;
+	struct job_view view = views_of(workbench->ledger, record, &room);
 
 	reporter_job(options->reporter, &view, phases);
 	reporter_summary(options->reporter, summary);

@@ -1,6 +1,6 @@
 #include "blockmig/move/passes.h"
 
-#include "blockmig/move/overlay.h"
+#include "blockmig/move/room.h"
 #include "common/units.h"
 
 struct told {
@@ -46,7 +46,7 @@ void pass_totals(const struct job *job, struct copy_totals *totals)
 static gboolean watch(void *data, GError **error)
 {
 	move_follow_rate(data);
-	return overlay_watch(data, error);
+	return room_watch(data, error);
 }
 
 gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
