@@ -2,6 +2,7 @@
 
 #include "common/error.h"
 #include "transports/address.h"
+#include "transports/nfs_message.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,26 +10,15 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-/* RFC 5531; the rest of its numbers are libnfs's. */
-enum { RPC_VERSION = 2, AUTH_BYTES_MOST = 400 };
-#define RECORD_LAST 0x80000000u
-
-/* RFC 1813: fattr3, and what a WRITE tells of the file before it. */
-enum { FATTR3_BYTES = 84, WCC_ATTR_BYTES = 24 };
-
 enum {
-	CALL_BYTES = 256,  /* a call without its data: 204 with the longest file handle */
 	STAGE_BYTES = 512, /* an answer without its data, and little more */
 	SEND_AT_ONCE = 8,
 };
 
-/* Names this client to the server's logs; the credentials are the numbers behind it. */
-static const char machine[] = "blockmig";
-
 struct call {
 	struct nfs_wire_request *request; /* NULL: free */
 	guint32 xid;
-	guint8 head[CALL_BYTES];
+	guint8 head[NFS_MESSAGE_CALL_BYTES];
 	gsize head_bytes;
 };
 
@@ -50,7 +40,7 @@ struct nfs_wire {
 	gsize stage_from, stage_to;
 
 	/* The answer that is arriving. */
-	guint8 mark[4];
+	guint8 mark[NFS_MESSAGE_MARK_BYTES];
 	guint mark_bytes;
 	guint32 fragment_left;
 	gboolean fragment_last;
@@ -75,95 +65,7 @@ void nfs_wire_free(struct nfs_wire *wire)
 	g_free(wire);
 }
 
-/* ---- XDR (RFC 4506) --------------------------------------------------------------- */
-
-static void put_u32(struct call *call, guint32 value)
-{
-	const guint32 big = GUINT32_TO_BE(value);
-
-	memcpy(call->head + call->head_bytes, &big, sizeof(big));
-	call->head_bytes += sizeof(big);
-}
-
-static void put_u64(struct call *call, guint64 value)
-{
-	put_u32(call, (guint32)(value >> 32));
-	put_u32(call, (guint32)value);
-}
-
-static guint32 padding(guint32 bytes)
-{
-	return -bytes & 3;
-}
-
-static void put_opaque(struct call *call, const void *bytes, guint32 count)
-{
-	put_u32(call, count);
-	memcpy(call->head + call->head_bytes, bytes, count);
-	memset(call->head + call->head_bytes + count, 0, padding(count));
-	call->head_bytes += count + padding(count);
-}
-
-/* Reads an answer's head; short: it has not all arrived. */
-struct cursor {
-	const guint8 *at;
-	gsize left;
-	gboolean is_short;
-};
-
-static const guint8 *take(struct cursor *cursor, gsize count)
-{
-	static const guint8 nothing[FATTR3_BYTES];
-	const guint8 *at = cursor->at;
-
-	if (cursor->left < count) {
-		cursor->is_short = TRUE;
-		cursor->left = 0;
-		return nothing;
-	}
-	cursor->at += count;
-	cursor->left -= count;
-	return at;
-}
-
-static guint32 take_u32(struct cursor *cursor)
-{
-	guint32 big;
-
-	memcpy(&big, take(cursor, sizeof(big)), sizeof(big));
-	return GUINT32_FROM_BE(big);
-}
-
 /* ---- calls ------------------------------------------------------------------------ */
-
-static void put_header(struct nfs_wire *wire, struct call *call, guint32 procedure)
-{
-	call->head_bytes = 4; /* the record mark, put when the length is known */
-	put_u32(call, call->xid);
-	put_u32(call, CALL);
-	put_u32(call, RPC_VERSION);
-	put_u32(call, NFS_PROGRAM);
-	put_u32(call, NFS_V3);
-	put_u32(call, procedure);
-
-	put_u32(call, AUTH_UNIX);
-	put_u32(call, 4 + 4 + sizeof(machine) - 1 + 4 + 4 + 4);
-	put_u32(call, 0); /* the stamp */
-	put_opaque(call, machine, sizeof(machine) - 1);
-	put_u32(call, (guint32)wire->link->uid);
-	put_u32(call, (guint32)wire->link->gid);
-	put_u32(call, 0); /* no more groups */
-	put_u32(call, AUTH_NONE);
-	put_u32(call, 0);
-}
-
-static void put_record_mark(struct call *call, gsize data_bytes)
-{
-	const guint32 big =
-		GUINT32_TO_BE(RECORD_LAST | (guint32)(call->head_bytes - 4 + data_bytes));
-
-	memcpy(call->head, &big, sizeof(big));
-}
 
 static struct call *call_free(struct nfs_wire *wire)
 {
@@ -176,20 +78,10 @@ static struct call *call_free(struct nfs_wire *wire)
 void nfs_wire_submit(struct nfs_wire *wire, struct nfs_wire_request *request)
 {
 	struct call *call = call_free(wire);
-	gsize data_bytes = 0;
 
 	call->request = request;
 	call->xid = wire->xid++;
-	put_header(wire, call, request->writing ? NFS3_WRITE : NFS3_READ);
-	put_opaque(call, request->file->data.data_val, request->file->data.data_len);
-	put_u64(call, request->offset);
-	put_u32(call, request->bytes);
-	if (request->writing) {
-		put_u32(call, UNSTABLE);
-		put_u32(call, request->bytes);
-		data_bytes = request->bytes + padding(request->bytes);
-	}
-	put_record_mark(call, data_bytes);
+	call->head_bytes = nfs_message_put_call(call->head, wire->link, call->xid, request);
 	request->in_flight = TRUE;
 	wire->queue[wire->queued++] = call;
 }
@@ -208,6 +100,8 @@ static gboolean lose(struct nfs_wire *wire, const char *why, GError **error)
 	wire->queued = 0;
 	return FALSE;
 }
+
+static const char no_end[] = "the server's answer has no end, or ends before it should";
 
 /* ---- sending ----------------------------------------------------------------------- */
 
@@ -231,7 +125,8 @@ static gsize call_bytes(const struct call *call)
 {
 	const struct nfs_wire_request *request = call->request;
 
-	return call->head_bytes + (request->writing ? request->bytes + padding(request->bytes) : 0);
+	return call->head_bytes +
+	       (request->writing ? request->bytes + nfs_message_padding(request->bytes) : 0);
 }
 
 static void pieces_add_call(struct pieces *pieces, const struct call *call)
@@ -243,7 +138,7 @@ static void pieces_add_call(struct pieces *pieces, const struct call *call)
 	if (!request->writing)
 		return;
 	pieces_add(pieces, request->buffer, request->bytes);
-	pieces_add(pieces, zeros, padding(request->bytes));
+	pieces_add(pieces, zeros, nfs_message_padding(request->bytes));
 }
 
 static void drop_sent(struct nfs_wire *wire)
@@ -286,8 +181,6 @@ static gboolean send_queued(struct nfs_wire *wire, int fd, GError **error)
 
 /* ---- an answer ---------------------------------------------------------------------- */
 
-static const char contradiction[] = "the server's answer contradicts itself";
-
 static struct call *call_of(struct nfs_wire *wire, guint32 xid)
 {
 	for (guint i = 0; i < NFS_WIRE_DEPTH; i++)
@@ -296,88 +189,19 @@ static struct call *call_of(struct nfs_wire *wire, guint32 xid)
 	return NULL;
 }
 
-/* Attributes that a server may or may not send along. */
-static void skip_optional(struct cursor *cursor, gsize bytes)
+/* NULL, or what is wrong; *used is 0 as long as the head is not whole. */
+static const char *parse_head(struct nfs_wire *wire, gsize *used)
 {
-	if (take_u32(cursor))
-		take(cursor, bytes);
-}
+	guint32 xid;
 
-/* NULL, or why the answer cannot be believed.  Means nothing where the head is short. */
-static const char *read_rpc_header(struct cursor *cursor, struct nfs_wire *wire, struct call **call)
-{
-	guint32 type, reply, verifier_bytes, accepted;
-
-	*call = call_of(wire, take_u32(cursor));
-	type = take_u32(cursor);
-	reply = take_u32(cursor);
-	if (cursor->is_short)
+	*used = 0;
+	if (!nfs_message_xid(wire->head, wire->head_bytes, &xid))
 		return NULL;
-	if (!*call || type != REPLY)
+	wire->answered = call_of(wire, xid);
+	if (!wire->answered)
 		return "the server answers what was not asked";
-	if (reply != MSG_ACCEPTED)
-		return "the server refuses the call (its RPC layer denies it; see uid= and gid= in "
-		       "the URL, and the export's security flavours)";
-	take_u32(cursor);
-	verifier_bytes = take_u32(cursor);
-	if (!cursor->is_short && verifier_bytes > AUTH_BYTES_MOST)
-		return contradiction;
-	take(cursor, verifier_bytes + padding(verifier_bytes));
-	accepted = take_u32(cursor);
-	if (!cursor->is_short && accepted != SUCCESS)
-		return "the server's RPC layer could not carry out the call";
-	return NULL;
-}
-
-static const char *read_write_result(struct cursor *cursor, struct nfs_wire_request *request)
-{
-	skip_optional(cursor, WCC_ATTR_BYTES);
-	skip_optional(cursor, FATTR3_BYTES);
-	if (request->status != NFS3_OK)
-		return NULL;
-	request->count = take_u32(cursor);
-	request->committed = (stable_how)take_u32(cursor);
-	memcpy(request->verifier, take(cursor, sizeof(writeverf3)), sizeof(writeverf3));
-	return !cursor->is_short && (request->count > request->bytes || request->count == 0)
-		       ? contradiction
-		       : NULL;
-}
-
-/* The flag for the end of the file is not looked at: the size is known. */
-static const char *read_read_result(struct cursor *cursor, struct nfs_wire_request *request,
-				    guint32 *data_bytes)
-{
-	skip_optional(cursor, FATTR3_BYTES);
-	if (request->status != NFS3_OK)
-		return NULL;
-	request->count = take_u32(cursor);
-	take_u32(cursor);
-	*data_bytes = take_u32(cursor);
-	return !cursor->is_short &&
-			       (request->count > request->bytes || request->count != *data_bytes)
-		       ? contradiction
-		       : NULL;
-}
-
-/* Whether all of the head is there; then *used of it are, and data follows. */
-static gboolean parse_head(struct nfs_wire *wire, gsize *used, const char **wrong)
-{
-	struct cursor cursor = {.at = wire->head, .left = wire->head_bytes};
-	struct call *call;
-
-	wire->data_left = 0;
-	*wrong = read_rpc_header(&cursor, wire, &call);
-	if (*wrong || cursor.is_short)
-		return FALSE;
-	call->request->status = (nfsstat3)take_u32(&cursor);
-	if (cursor.is_short)
-		return FALSE;
-	*wrong = call->request->writing
-			 ? read_write_result(&cursor, call->request)
-			 : read_read_result(&cursor, call->request, &wire->data_left);
-	wire->answered = call;
-	*used = (gsize)(cursor.at - wire->head);
-	return !*wrong && !cursor.is_short;
+	return nfs_message_take_answer(wire->head, wire->head_bytes, wire->answered->request, used,
+				       &wire->data_left);
 }
 
 static char *data_target(const struct nfs_wire *wire)
@@ -420,8 +244,8 @@ static void take_mark(struct nfs_wire *wire)
 	memcpy(&mark, wire->mark, sizeof(mark));
 	mark = GUINT32_FROM_BE(mark);
 	wire->mark_bytes = 0;
-	wire->fragment_last = (mark & RECORD_LAST) != 0;
-	wire->fragment_left = mark & ~RECORD_LAST;
+	wire->fragment_last = (mark & NFS_MESSAGE_LAST) != 0;
+	wire->fragment_left = mark & ~NFS_MESSAGE_LAST;
 }
 
 /* Moves what is staged into the head, and what turns out to be data where it belongs. */
@@ -429,15 +253,16 @@ static const char *take_head(struct nfs_wire *wire)
 {
 	const gsize count = MIN(MIN(staged(wire), (gsize)wire->fragment_left),
 				sizeof(wire->head) - wire->head_bytes);
-	gsize used = 0, data;
 	const char *wrong;
+	gsize used, data;
 
 	if (count == 0)
-		return contradiction; /* a head that has no end */
+		return no_end;
 	memcpy(wire->head + wire->head_bytes, wire->stage + wire->stage_from, count);
 	wire->head_bytes += count;
 	drop_staged(wire, count);
-	if (!parse_head(wire, &used, &wrong))
+	wrong = parse_head(wire, &used);
+	if (wrong || !used)
 		return wrong;
 	data = MIN(wire->head_bytes - used, (gsize)wire->data_left);
 	if (data)
@@ -466,7 +291,7 @@ static const char *digest_stage(struct nfs_wire *wire)
 	for (;;) {
 		if (wire->fragment_left == 0 && wire->fragment_last) {
 			if (wire->at != IN_TAIL)
-				return contradiction; /* the record ends before its answer does */
+				return no_end;
 			wire->fragment_last = FALSE;
 			answer_ended(wire);
 		}

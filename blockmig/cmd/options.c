@@ -248,6 +248,16 @@ gboolean options_complete(struct options *options, const struct config *config, 
 	return TRUE;
 }
 
+void options_amend(struct move_options *move, const void *options)
+{
+	const struct options *said = options;
+
+	/* They were found good by options_complete. */
+	for (guint i = 0; settings[i].name; i++)
+		if (said->settings[i] && (settings[i].group & OPTIONS_AGAIN))
+			settings[i].apply(said->settings[i], move, NULL);
+}
+
 gboolean options_parse_job(const char *text, gint64 *job, GError **error)
 {
 	guint64 number;

@@ -26,6 +26,7 @@ enum option_groups {
 	OPTIONS_FORMATS = 1 << 4, /* --from-format, --format of two images */
 	OPTIONS_WATCH = 1 << 5,	  /* --watch */
 	OPTIONS_FROM = 1 << 6,	  /* --from-format */
+	OPTIONS_AGAIN = 1 << 7,	  /* what a job may be told anew */
 };
 
 enum { SETTINGS_MAX = 24 };
@@ -54,6 +55,12 @@ gboolean options_parse(struct options *options, const struct command *command, i
 char *options_help(const struct command *command);
 /* Fills options->move.  USAGE names the option, or the key and its file. */
 gboolean options_complete(struct options *options, const struct config *config, GError **error);
+
+/*
+ * What the command line says of a job that is carried on, into the options that it was
+ * begun with; the configuration file counts for new jobs only.  @options is complete.
+ */
+void options_amend(struct move_options *move, const void *options);
 
 /* The number of a job; USAGE where @text is none. */
 gboolean options_parse_job(const char *text, gint64 *job, GError **error);

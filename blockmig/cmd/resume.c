@@ -71,8 +71,9 @@ const struct command command_resume = {
 	.arguments = "[JOB...]",
 	.summary = "carry on; without a job, everything that was interrupted",
 	.description = "Carries on from the last checkpoint, with the options that the job was\n"
-		       "started with. Exit status 75 where a living process holds the job.",
-	.groups = OPTIONS_NONE,
+		       "started with; those below can be given anew, and hold from then on.\n"
+		       "Exit status 75 where a living process holds the job.",
+	.groups = OPTIONS_AGAIN,
 	.arguments_min = 0,
 	.arguments_max = G_MAXUINT,
 	.run = run,

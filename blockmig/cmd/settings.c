@@ -81,6 +81,23 @@ static gboolean apply_on_failure(const char *text, struct move_options *move, GE
 	return TRUE;
 }
 
+static gboolean apply_converge(const char *text, struct move_options *move, GError **error)
+{
+	static const char *const policies[] = {
+		[CONVERGE_THROTTLE] = "throttle",
+		[CONVERGE_WAIT] = "wait",
+		[CONVERGE_FAIL] = "fail",
+	};
+
+	for (guint i = 0; i < G_N_ELEMENTS(policies); i++) {
+		if (!g_str_equal(policies[i], text))
+			continue;
+		move->converge = (enum converge_policy)i;
+		return TRUE;
+	}
+	return fail(error, text, "throttle, wait or fail");
+}
+
 static gboolean apply_method(const char *text, struct move_options *move, GError **error)
 {
 	(void)move;
@@ -118,13 +135,13 @@ static gboolean apply_overwrite(const char *text, struct move_options *move, GEr
 }
 
 const struct setting settings[] = {
-	{"bwlimit", "RATE", "send at most RATE a second (200M = 200 MiB/s)", OPTIONS_COPY, FALSE,
-	 apply_bwlimit},
+	{"bwlimit", "RATE", "send at most RATE a second (200M = 200 MiB/s)",
+	 OPTIONS_COPY | OPTIONS_AGAIN, FALSE, apply_bwlimit},
 	{"format", "FORMAT", "keep (default), raw or qcow2", OPTIONS_COPY, FALSE, apply_format},
 	{"verify", "HOW", "full (default): read everything back; none", OPTIONS_COPY, FALSE,
 	 apply_verify},
-	{"retry-for", "TIME", "try again for so long when the network fails (10m)", OPTIONS_COPY,
-	 FALSE, apply_retry_for},
+	{"retry-for", "TIME", "try again for so long when the network fails (10m)",
+	 OPTIONS_COPY | OPTIONS_AGAIN, FALSE, apply_retry_for},
 	{"chunk-size", "SIZE", "unit of copying and hashing (4M)", OPTIONS_COPY, FALSE,
 	 apply_chunk_size},
 	{"workers", "N", "connections in parallel", OPTIONS_COPY, FALSE, apply_workers},
@@ -132,10 +149,12 @@ const struct setting settings[] = {
 	 apply_overwrite},
 	{"method", "METHOD", "seeded, the only one in this version", OPTIONS_GUEST, FALSE,
 	 apply_method},
-	{"max-downtime", "TIME", "how long the guest may stand still (500ms)", OPTIONS_GUEST, FALSE,
-	 apply_max_downtime},
+	{"max-downtime", "TIME", "how long the guest may stand still (500ms)",
+	 OPTIONS_GUEST | OPTIONS_AGAIN, FALSE, apply_max_downtime},
 	{"on-failure", "WHAT", "hold (default): stay resumable; rollback: put the guest back",
-	 OPTIONS_GUEST, FALSE, apply_on_failure},
+	 OPTIONS_GUEST | OPTIONS_AGAIN, FALSE, apply_on_failure},
+	{"converge", "HOW", "a guest that writes too fast: throttle (default), wait or fail",
+	 OPTIONS_GUEST | OPTIONS_AGAIN, FALSE, apply_converge},
 	{"scratch", "DIR", "for overlays that have no better place", OPTIONS_GUEST, FALSE,
 	 apply_scratch},
 	{"quiesce", NULL, "freeze file systems through the guest agent", OPTIONS_GUEST, FALSE,

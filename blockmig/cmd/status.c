@@ -19,7 +19,8 @@ static gboolean show_job(struct ledger *ledger, struct options *options, gint64 
 
 	if (!phases)
 		return FALSE;
-	struct job_view view = views_of(ledger, job);
+	AUTO(room) room = NULL;
+	struct job_view view = views_of(ledger, job, &room);
 
 	*running = view.holder != 0;
 	reporter_job(options->reporter, &view, phases);

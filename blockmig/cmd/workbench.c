@@ -48,6 +48,8 @@ gboolean workbench_open(struct workbench *workbench, struct options *options, GE
 		.ledger = workbench->ledger,
 		.config = workbench->config,
 		.options = &options->move,
+		.amend = options_amend,
+		.amend_data = options,
 		.reporter = reporter_move(options->reporter),
 	};
 	return TRUE;

@@ -1,6 +1,7 @@
 #include "blockmig/move/guardian.h"
 #include "blockmig/move/layout.h"
 #include "blockmig/move/overlay.h"
+#include "blockmig/move/pace.h"
 #include "blockmig/move/phases.h"
 
 #include "blockmig/vm/domain_load.h"
@@ -53,6 +54,12 @@ static struct handle *open_destination(struct move *move, GError **error)
 
 /* ---- running or paused ---------------------------------------------------------------------- */
 
+/* How long the guest has stood still since we suspended it; 0 after a reboot. */
+static gint64 suspended_ms(const struct job *job)
+{
+	return MAX(0, (g_get_monotonic_time() - (gint64)job->suspended_us) / 1000);
+}
+
 gboolean cutover_resume(struct move *move, GError **error)
 {
 	struct job *job = move->job;
@@ -64,6 +71,9 @@ gboolean cutover_resume(struct move *move, GError **error)
 	if (job->return_to == DISK_RUNNING && state.run == RUN_PAUSED &&
 	    !session_resume(move->context.session, job->domain_uuid, error))
 		return FALSE;
+	/* Each time counts, as on a way home. */
+	if (job->suspended && job->return_to == DISK_RUNNING && state.run != RUN_OFF)
+		job->downtime_ms = MAX(0, job->downtime_ms) + suspended_ms(job);
 	job->suspended = FALSE;
 	return TRUE;
 }
@@ -144,12 +154,7 @@ static gboolean judge(struct move *move, struct handle *destination, GError **er
 		g_prefix_error(&reason, "%s: the switch cannot be written down: ", job->disk);
 		return go_back(move, TRUE, g_steal_pointer(&reason), error);
 	}
-	if (!cutover_resume(move, error))
-		return FALSE;
-	job->downtime_ms = job->return_to == DISK_RUNNING
-				   ? (g_get_monotonic_time() - (gint64)job->suspended_us) / 1000
-				   : -1;
-	return move_save(move, error);
+	return cutover_resume(move, error) && move_save(move, error);
 }
 
 static gboolean suspend_and_pivot(struct move *move, const struct world *world, GError **error)
@@ -344,8 +349,13 @@ static gboolean compare_off(struct move *move, GError **error)
 		       "and look; blockmig resume %" G_GINT64_FORMAT
 		       " goes on with what it runs on: ",
 		       job->disk, job->id);
-	if (error && error_is(*error, BLOCKMIG_ERROR_INTEGRITY))
+	if (error && error_is(*error, BLOCKMIG_ERROR_INTEGRITY)) {
 		(*error)->code = BLOCKMIG_ERROR_OPERATOR;
+		g_free(job->guarantee);
+		job->guarantee = g_strdup("proven but for the last overlay, which was not the "
+					  "source's any more when it could be compared");
+		move_save(move, NULL);
+	}
 	return FALSE;
 }
 
@@ -356,8 +366,7 @@ static gboolean accept_destination(struct move *move, gboolean compared, GError 
 
 	job->cut_over = TRUE;
 	job->suspended = FALSE;
-	if (!compared && !job->finished_cold) {
-		g_free(job->guarantee);
+	if (!compared && !job->finished_cold && !job->guarantee) {
 		job->guarantee = g_strdup("proven but for the last overlay, which was not "
 					  "compared: the guest ran on before it could be");
 	}
@@ -383,9 +392,9 @@ static gboolean cut(struct move *move, const struct world *world, GError **error
 	return (there || mirror_run(move, error)) && cut_live(move, world, error);
 }
 
-gboolean cutover_run(struct move *move, GError **error)
+static gboolean cut_until_done(struct move *move, GError **error)
 {
-	struct job *job = move->job;
+	const struct job *job = move->job;
 
 	if (job->cut_over)
 		return (!job->suspended || cutover_resume(move, error)) && move_save(move, error);
@@ -404,6 +413,12 @@ gboolean cutover_run(struct move *move, GError **error)
 			return FALSE;
 		}
 	}
+}
+
+gboolean cutover_run(struct move *move, GError **error)
+{
+	/* Nothing is copied any more that a slow guest would be good for. */
+	return cut_until_done(move, error) && pace_restore(move, error);
 }
 
 /* The guest that is on the destination goes back, where nothing can have been written there. */

@@ -1,4 +1,5 @@
 #include "blockmig/move/overlay.h"
+#include "blockmig/move/pace.h"
 #include "blockmig/move/phases.h"
 
 #include "blockmig/vm/image_tool.h"
@@ -196,6 +197,9 @@ gboolean freeze_undo(struct move *move, GError **error)
 	struct job *job = move->job;
 	gboolean home;
 
+	/* The rounds that it was slowed for are over. */
+	if (!pace_restore(move, error))
+		return FALSE;
 	for (guint tries = 0;; tries++) {
 		g_autoptr(GError) failure = NULL;
 		AUTO(world) world = world_look(move, error);

@@ -33,6 +33,7 @@ static const struct field fields[] = {
 	FIELD(FIELD_U64, options.max_downtime_ms),
 	FIELD(FIELD_U64, options.retry_for_ms),
 	FIELD(FIELD_INT, options.on_failure),
+	FIELD(FIELD_INT, options.converge),
 	FIELD(FIELD_BOOL, options.verify),
 	FIELD(FIELD_BOOL, options.delete_source),
 	FIELD(FIELD_BOOL, options.overwrite),
@@ -59,6 +60,19 @@ static const struct field fields[] = {
 	FIELD(FIELD_BOOL, overlay_beside),
 	FIELD(FIELD_TEXT, destination_overlay),
 	FIELD(FIELD_INT, rounds),
+	FIELD(FIELD_U64, pace_bytes),
+	FIELD(FIELD_U64, pace_before_bytes),
+	FIELD(FIELD_INT, pace_guest),
+	FIELD(FIELD_BOOL, pace_given_up),
+	FIELD(FIELD_U64, limits.total),
+	FIELD(FIELD_U64, limits.read),
+	FIELD(FIELD_U64, limits.write),
+	FIELD(FIELD_U64, limits.total_burst),
+	FIELD(FIELD_U64, limits.read_burst),
+	FIELD(FIELD_U64, limits.write_burst),
+	FIELD(FIELD_U64, limits.total_burst_s),
+	FIELD(FIELD_U64, limits.read_burst_s),
+	FIELD(FIELD_U64, limits.write_burst_s),
 	FIELD(FIELD_INT, return_to),
 	FIELD(FIELD_BOOL, suspended),
 	FIELD(FIELD_BOOL, restoring),
@@ -80,12 +94,15 @@ static const struct field fields[] = {
 	FIELD(FIELD_U64, partial.bytes_skipped),
 	FIELD(FIELD_U64, partial.units_total),
 	FIELD(FIELD_U64, partial.units_proven),
+	FIELD(FIELD_U64, stamp_us),
+	FIELD(FIELD_U64, stamp_bytes),
 	FIELD(FIELD_INT, failure),
 	FIELD(FIELD_TEXT, sha256),
 	FIELD(FIELD_TEXT, guarantee),
 };
 
 G_STATIC_ASSERT(sizeof(enum on_failure) == sizeof(int));
+G_STATIC_ASSERT(sizeof(enum converge_policy) == sizeof(int));
 G_STATIC_ASSERT(sizeof(enum job_shape) == sizeof(int));
 G_STATIC_ASSERT(sizeof(enum disk_state) == sizeof(int));
 

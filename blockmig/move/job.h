@@ -9,6 +9,7 @@
 #define MOVE_JOB_H
 
 #include "blockmig/move/move.h"
+#include "blockmig/move/room.h"
 
 #include <glib.h>
 
@@ -57,6 +58,14 @@ struct job {
 	char *destination_overlay; /* where the mirror writes */
 
 	guint rounds;
+
+	/* The limit that we put on the guest's writes: pace.h. */
+	guint64 pace_bytes;	    /* a second; 0: none */
+	guint64 pace_before_bytes;  /* the one before, which counts where we died in between */
+	guint pace_guest;	    /* the guest's id then; started anew it has no limit of ours */
+	gboolean pace_given_up;	    /* it cannot be slowed, or somebody else set limits */
+	struct block_limits limits; /* as they were before us */
+
 	enum disk_state return_to; /* the state before the cutover's suspend */
 	gboolean suspended;	   /* set before the suspend, cleared after the resume */
 	gboolean restoring;	   /* put-back: the guest goes through a save and restore */
@@ -65,6 +74,9 @@ struct job {
 	gboolean finished_cold;	   /* the cutover was done with the guest off */
 	guint64 suspended_us;	   /* monotonic clock, the same for all processes of a boot */
 	gint64 downtime_ms;
+
+	guint64 stamp_us;    /* UNIX time of this document */
+	guint64 stamp_bytes; /* what the overlays held then: room.h */
 
 	int failure;		    /* enum blockmig_error: what made the job go back */
 	struct copy_totals totals;  /* of whole passes; what was sent, of all runs */
@@ -100,7 +112,7 @@ struct move {
 	struct place *source, *destination; /* both addresses of both images */
 	struct throttle *throttle;
 	struct move_summary *summary;
-	guint64 begun_us;
+	struct room_watch room;
 	struct transport_config probing; /* the destination's, with less patience at the cutover */
 };
 

@@ -1,5 +1,6 @@
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/phases.h"
+#include "blockmig/move/room.h"
 
 #include "common/deadline.h"
 #include "common/error.h"
@@ -43,7 +44,7 @@ static gboolean wait_ready(struct move *move, const char *what, gboolean watch, 
 		if (state == LOOK_READY)
 			return TRUE;
 		if (state == LOOK_FAILED || !stop_check(error) ||
-		    (watch && !overlay_watch(move, error)))
+		    (watch && !room_watch(move, error)))
 			return FALSE;
 		if (state == LOOK_GONE)
 			break;
@@ -134,42 +135,6 @@ static gboolean make_destination_overlay(struct move *move, GError **error)
 			      error);
 }
 
-static gboolean mirror_as_it_is(struct move *move, const struct world *world, GError **error)
-{
-	struct job *job = move->job;
-
-	if (!claim_check(move, error))
-		return FALSE;
-	if (world->state.run == RUN_OFF)
-		return TRUE;
-	if (is_ours(world, job))
-		return wait_ready(move, "mirror", TRUE, error);
-	if (!make_destination_overlay(move, error))
-		return FALSE;
-
-	g_autoptr(GPtrArray) chain = job_destination_chain(job, TRUE);
-
-	return mirror_onto(move, chain, error);
-}
-
-/* QEMU's job ends with a guest that is shut off: then the rest is copied without it. */
-gboolean mirror_run(struct move *move, GError **error)
-{
-	for (guint tries = 1;; tries++) {
-		g_autoptr(GError) failure = NULL;
-		AUTO(world) world = world_look(move, error);
-
-		if (!world)
-			return FALSE;
-		if (mirror_as_it_is(move, world, &failure))
-			return TRUE;
-		if (tries == TRIES || !world_changed(move, world, failure)) {
-			g_propagate_error(error, g_steal_pointer(&failure));
-			return FALSE;
-		}
-	}
-}
-
 /* Asks QEMU's job to end, and waits until it has. */
 static gboolean end_job(struct move *move, GError **error)
 {
@@ -191,6 +156,58 @@ static gboolean end_job(struct move *move, GError **error)
 		    "%s: QEMU still holds its mirror to %s; it ends when that answers again",
 		    move->job->disk, move->job->destination_overlay);
 	return FALSE;
+}
+
+/*
+ * Whether the guest has written more than may be compared while it stands still, as after
+ * a hold.  Twice the rounds' budget: they leave just less than that, and it grows on.
+ */
+static gboolean is_too_much(const struct job *job)
+{
+	return !job->suspended &&
+	       overlay_allocated(job_active_overlay(job)->path) > 2 * rounds_budget(job);
+}
+
+static gboolean start_mirror(struct move *move, GError **error)
+{
+	if (!make_destination_overlay(move, error))
+		return FALSE;
+	g_autoptr(GPtrArray) chain = job_destination_chain(move->job, TRUE);
+
+	return mirror_onto(move, chain, error);
+}
+
+static gboolean mirror_as_it_is(struct move *move, const struct world *world, GError **error)
+{
+	const struct job *job = move->job;
+	gboolean is_there = is_ours(world, job);
+
+	if (!claim_check(move, error))
+		return FALSE;
+	if (world->state.run == RUN_OFF)
+		return TRUE;
+	if (is_too_much(job))
+		return (!is_there || end_job(move, error)) && rounds_run(move, error) &&
+		       start_mirror(move, error);
+	return is_there ? wait_ready(move, "mirror", TRUE, error) : start_mirror(move, error);
+}
+
+/* QEMU's job ends with a guest that is shut off: then the rest is copied without it. */
+gboolean mirror_run(struct move *move, GError **error)
+{
+	for (guint tries = 1;; tries++) {
+		g_autoptr(GError) failure = NULL;
+		AUTO(world) world = world_look(move, error);
+
+		if (!world)
+			return FALSE;
+		if (mirror_as_it_is(move, world, &failure))
+			return TRUE;
+		if (tries == TRIES || !world_changed(move, world, failure)) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return FALSE;
+		}
+	}
 }
 
 gboolean mirror_undo(struct move *move, GError **error)

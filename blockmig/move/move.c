@@ -11,6 +11,7 @@ void move_options_init(struct move_options *options)
 		.max_downtime_ms = 500,
 		.retry_for_ms = 10 * 60 * 1000,
 		.on_failure = ON_FAILURE_HOLD,
+		.converge = CONVERGE_THROTTLE,
 		.verify = TRUE,
 	};
 }
@@ -35,7 +36,6 @@ struct move *move_new(const struct move_context *context, struct job *job, GErro
 
 	move->context = *context;
 	move->job = job;
-	move->begun_us = (guint64)g_get_monotonic_time();
 	move->throttle = throttle_new(job->options.bwlimit);
 	move->source = place_from_text(context->config, job->source_url, error);
 	if (move->source)
@@ -59,6 +59,7 @@ void move_free(struct move *move)
 
 gboolean move_save(struct move *move, GError **error)
 {
+	room_stamp(move->job);
 	g_autofree char *text = job_to_json(move->job);
 
 	return ledger_job_save(move->context.ledger, move->job->id, text, error);

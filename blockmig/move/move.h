@@ -18,6 +18,13 @@
 
 enum on_failure { ON_FAILURE_HOLD, ON_FAILURE_ROLLBACK };
 
+/* What to do about a guest that writes faster than the rounds copy. */
+enum converge_policy {
+	CONVERGE_THROTTLE, /* slow its writes, down to a floor, for as long as it takes */
+	CONVERGE_WAIT,	   /* for a time at which it writes less */
+	CONVERGE_FAIL,	   /* put it back */
+};
+
 /* What the user asked for; the defaults are those of move_options_init. */
 struct move_options {
 	char *format;	   /* "keep", "raw", "qcow2" */
@@ -29,6 +36,7 @@ struct move_options {
 	guint64 max_downtime_ms;
 	guint64 retry_for_ms;
 	enum on_failure on_failure;
+	enum converge_policy converge;
 	gboolean verify; /* FALSE: --verify none */
 	gboolean delete_source;
 	gboolean overwrite;
@@ -78,7 +86,10 @@ struct move_context {
 	const char *uri;	 /* as the user gave it, for the guardian; NULL: the default */
 	struct ledger *ledger;
 	struct config *config;
-	const struct move_options *options;   /* NULL for resume and abort: the job has its own */
+	const struct move_options *options; /* NULL for resume and abort: the job has its own */
+	/* Puts into a job's own options what the user wants otherwise now; or NULL. */
+	void (*amend)(struct move_options *options, const void *data);
+	const void *amend_data;
 	const struct move_reporter *reporter; /* NULL: silent */
 };
 

@@ -14,9 +14,6 @@
 /* The least that must be free beside what is known to be needed. */
 static const guint64 margin_bytes = 64 * MiB;
 
-/* How long a commit back may take, at the rate at which the overlays grew. */
-static const guint64 commit_seconds = 30;
-
 char *overlay_scratch(const struct move_context *context, const struct move_options *options,
 		      GError **error)
 {
@@ -30,7 +27,7 @@ char *overlay_scratch(const struct move_context *context, const struct move_opti
 	return g_strdup(path);
 }
 
-static guint64 free_bytes(const char *folder)
+guint64 overlay_free_bytes(const char *folder)
 {
 	struct statvfs fs;
 
@@ -46,10 +43,10 @@ gboolean overlay_place(struct job *job, const char *scratch, guint64 layer_alloc
 	g_autofree char *beside = is_file ? g_path_get_dirname(job->source->source.path) : NULL;
 
 	g_clear_pointer(&job->overlay_folder, g_free);
-	job->overlay_beside = beside && free_bytes(beside) >= 2 * overlays;
-	if (!job->overlay_beside && beside && free_bytes(beside) < overlays) {
+	job->overlay_beside = beside && overlay_free_bytes(beside) >= 2 * overlays;
+	if (!job->overlay_beside && beside && overlay_free_bytes(beside) < overlays) {
 		g_autofree char *need = units_format_size(overlays);
-		g_autofree char *have = units_format_size(free_bytes(beside));
+		g_autofree char *have = units_format_size(overlay_free_bytes(beside));
 
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
 			    "too little room in %s to take the guest's writes back if the move "
@@ -58,9 +55,9 @@ gboolean overlay_place(struct job *job, const char *scratch, guint64 layer_alloc
 		return FALSE;
 	}
 	job->overlay_folder = g_strdup(job->overlay_beside ? beside : scratch);
-	if (free_bytes(scratch) < overlays) {
+	if (overlay_free_bytes(scratch) < overlays) {
 		g_autofree char *need = units_format_size(overlays);
-		g_autofree char *have = units_format_size(free_bytes(scratch));
+		g_autofree char *have = units_format_size(overlay_free_bytes(scratch));
 
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
 			    "too little room for overlays in %s: %s needed, %s free. Name "
@@ -88,41 +85,6 @@ guint64 overlay_allocated(const char *path)
 	struct stat st;
 
 	return stat(path, &st) == 0 ? (guint64)st.st_blocks * 512 : 0;
-}
-
-/* Overlays grow in the overlay folder, and again in the base when they are committed. */
-gboolean overlay_watch(void *data, GError **error)
-{
-	struct move *move = data;
-	const struct job *job = move->job;
-	guint64 held = 0;
-	double seconds = MAX(1.0, (double)(g_get_monotonic_time() - (gint64)move->begun_us) / 1e6);
-
-	if (!job->overlays->len)
-		return TRUE;
-	for (guint i = 0; i < job->overlays->len; i++)
-		held += overlay_allocated(job_overlay(job, i)->path);
-
-	guint64 growth = (guint64)((double)held / seconds) * commit_seconds;
-	g_autofree char *base = job->source->source.type == SOURCE_FILE
-					? g_path_get_dirname(job->source->source.path)
-					: NULL;
-	guint64 overlay_needs = growth + margin_bytes / 4;
-
-	if (base && free_bytes(base) < held + overlay_needs) {
-		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
-			    "low water in %s: its free space is just enough to take back what the "
-			    "guest wrote meanwhile",
-			    base);
-		return FALSE;
-	}
-	if (free_bytes(job->overlay_folder) < overlay_needs) {
-		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
-			    "low water in %s: the guest's overlay would soon fill it",
-			    job->overlay_folder);
-		return FALSE;
-	}
-	return TRUE;
 }
 
 gboolean overlay_reachable(const char *folder, int uid, int gid, char **blocker)

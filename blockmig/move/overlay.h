@@ -23,12 +23,8 @@ gboolean overlay_create(const struct move *move, const char *path, const struct 
 
 /* Allocated bytes of a file; 0 where it is not there. */
 guint64 overlay_allocated(const char *path);
-
-/*
- * Whether there is still room to commit our overlays back; PERMANENT at the low-water
- * mark.  A copy_spec.watch.
- */
-gboolean overlay_watch(void *move, GError **error);
+/* What is free in a folder's file system; 0 where that cannot be told. */
+guint64 overlay_free_bytes(const char *folder);
 
 /* Whether @uid can reach the folder; *blocker is the folder that bars the way. */
 gboolean overlay_reachable(const char *folder, int uid, int gid, char **blocker);

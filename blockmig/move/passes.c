@@ -1,6 +1,6 @@
 #include "blockmig/move/passes.h"
 
-#include "blockmig/move/overlay.h"
+#include "blockmig/move/room.h"
 #include "common/units.h"
 
 struct told {
@@ -67,7 +67,7 @@ gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
 		.throttle = move->throttle,
 		.progress = progress,
 		.progress_data = &told,
-		.watch = overlay_watch,
+		.watch = room_watch,
 		.watch_data = move,
 	};
 	guint64 units =

@@ -43,6 +43,8 @@ gboolean seed_run(struct move *move, GError **error);
 
 /* rounds.c */
 gboolean rounds_run(struct move *move, GError **error);
+/* What the last overlay may hold, in bytes, for the guest to stand still no longer than allowed. */
+guint64 rounds_budget(const struct job *job);
 /*
  * Copies to the destination, proven, the overlays below the last one: nobody writes to them.
  */

@@ -72,6 +72,7 @@ static gboolean pivot_home(struct move *move, const char *home, GError **error)
 	if (now.run == RUN_PAUSED)
 		job->return_to = DISK_PAUSED;
 	job->suspended = TRUE;
+	job->suspended_us = (guint64)g_get_monotonic_time();
 	if (!move_save(move, error))
 		return FALSE;
 	if ((job->return_to != DISK_RUNNING ||

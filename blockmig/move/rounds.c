@@ -1,7 +1,9 @@
+#include "blockmig/move/converge.h"
 #include "blockmig/move/layout.h"
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/passes.h"
 #include "blockmig/move/phases.h"
+#include "blockmig/move/room.h"
 
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
@@ -19,9 +21,6 @@
 static const guint64 compare_bytes_per_ms = 175 * KiB;
 static const guint64 fixed_ms = 150;
 static const guint64 budget_least = 4 * MiB;
-
-/* More rounds than this do not make the last overlay smaller. */
-enum { ROUNDS_MOST = 30, ROUNDS_WITHOUT_GAIN = 4 };
 
 /* ---- a round that is written into the destination's image --------------------------- */
 
@@ -229,7 +228,7 @@ gboolean rounds_catch_up(struct move *move, GError **error)
 	return copy_frozen(move, error) && layout_finish(move, error);
 }
 
-static guint64 budget_bytes(const struct job *job)
+guint64 rounds_budget(const struct job *job)
 {
 	guint64 ms = job->options.max_downtime_ms;
 
@@ -238,32 +237,19 @@ static guint64 budget_bytes(const struct job *job)
 
 gboolean rounds_run(struct move *move, GError **error)
 {
-	struct job *job = move->job;
-	guint64 smallest = G_MAXUINT64;
-	guint without_gain = 0;
+	const struct job *job = move->job;
+	struct converge converge = {0};
 
 	for (;;) {
 		AUTO(world) world = world_look(move, error);
 
-		if (!world || !copy_frozen(move, error))
+		if (!world || !room_watch(move, error) || !copy_frozen(move, error))
 			return FALSE;
-		guint64 size = overlay_allocated(job_active_overlay(job)->path);
+		guint64 left = overlay_allocated(job_active_overlay(job)->path);
 
-		if (world->state.run == RUN_OFF || size <= budget_bytes(job))
+		if (world->state.run == RUN_OFF || left <= rounds_budget(job))
 			break;
-		without_gain = size < smallest ? 0 : without_gain + 1;
-		smallest = MIN(smallest, size);
-		if (job->rounds >= ROUNDS_MOST || without_gain >= ROUNDS_WITHOUT_GAIN) {
-			g_autofree char *left = units_format_size(size);
-
-			g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
-				    "%s: the guest writes faster than the rounds copy: %s are left "
-				    "after %u of them. Allow a longer pause with --max-downtime, "
-				    "or try at a quieter time",
-				    job->disk, left, job->rounds);
-			return FALSE;
-		}
-		if (!freeze_again(move, error))
+		if (!converge_check(move, &converge, left, error) || !freeze_again(move, error))
 			return FALSE;
 	}
 	return layout_finish(move, error);

@@ -1,3 +1,4 @@
+#include "blockmig/move/room.h"
 #include "blockmig/move/runner.h"
 
 #include "blockmig/copy/endpoint.h"
@@ -31,17 +32,29 @@ static gboolean may_try_again(const struct move *move, const struct phase *phase
 	       error_is(*failure, BLOCKMIG_ERROR_TRANSIENT) && endpoint_may_retry(backoff, failure);
 }
 
+/*
+ * Before anything that may have to wait for a network: there is perhaps no time for that,
+ * after a hold or between two tries.  A guest that is suspended writes nothing.
+ */
+static gboolean look_first(struct move *move, GError **error)
+{
+	return move->job->cut_over || move->job->suspended || room_watch(move, error);
+}
+
 static gboolean run_patiently(struct move *move, const struct phase *phase, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
 	struct backoff backoff;
 
 	backoff_init(&backoff, move->job->options.retry_for_ms);
-	while (!phase->run(move, &failure))
+	while (!phase->run(move, &failure)) {
 		if (!may_try_again(move, phase, &backoff, &failure)) {
 			g_propagate_error(error, g_steal_pointer(&failure));
 			return FALSE;
 		}
+		if (!look_first(move, error))
+			return FALSE;
+	}
 	return TRUE;
 }
 
@@ -177,6 +190,7 @@ static gboolean roll_back(struct move *move, const struct phase *phases, guint f
 gboolean runner_run(struct move *move, const struct phase *phases, GError **error)
 {
 	AUTO(ledger_job) record = ledger_job_get(move->context.ledger, move->job->id, error);
+	g_autoptr(GError) low = NULL;
 
 	if (!record)
 		return FALSE;
@@ -191,6 +205,8 @@ gboolean runner_run(struct move *move, const struct phase *phases, GError **erro
 
 		return roll_back(move, phases, at, cause, error);
 	}
+	if (!look_first(move, &low))
+		return roll_back(move, phases, at, low, error);
 	for (; phases[at].name; at++) {
 		g_autoptr(GError) failure = NULL;
 

@@ -1,5 +1,7 @@
+#include "blockmig/move/pace.h"
 #include "blockmig/move/phases.h"
 #include "blockmig/move/preflight.h"
+#include "blockmig/move/room.h"
 #include "blockmig/move/start.h"
 #include "blockmig/move/summary.h"
 
@@ -62,6 +64,49 @@ static const struct phase *table_of(const struct job *job)
 	return job->domain_uuid ? seeded_phases : copy_phases;
 }
 
+/* A guest that is suspended by us writes nothing, and libvirt may not answer for it. */
+static gboolean is_suspended(struct move *move)
+{
+	struct domain_state state;
+
+	return move->job->suspended &&
+	       (!session_state(move->context.session, move->job->domain_uuid, &state, NULL) ||
+		state.run == RUN_PAUSED);
+}
+
+static gboolean lift_limits(struct move *move, GError **error)
+{
+	return is_suspended(move) || pace_restore(move, error);
+}
+
+/*
+ * A job that is left open: its guest is not left slow, and the user told how long it can
+ * write to its overlay.
+ */
+static void leave(struct move *move)
+{
+	g_autoptr(GError) problem = NULL;
+	AUTO(room) room = room_of_job(move->job);
+	g_autofree char *text = room ? room_text(room) : NULL;
+
+	if (!lift_limits(move, &problem))
+		move_warn(move, "%s (blockmig resume or abort tries again)", problem->message);
+	if (is_suspended(move))
+		move_warn(move, "%s: the guest stands still until the job is resumed or aborted",
+			  move->job->domain_name);
+	else if (text)
+		move_warn(move, "%s: the guest writes on: %s", move->job->disk, text);
+	/* From now on is the time that status counts from. */
+	move_save(move, NULL);
+}
+
+static gboolean is_open(struct move *move)
+{
+	AUTO(ledger_job) record = ledger_job_get(move->context.ledger, move->job->id, NULL);
+
+	return record && record->result == JOB_OPEN;
+}
+
 gboolean start_drive(struct move_context *context, struct job *job,
 		     gboolean (*drive)(struct move *, const struct phase *, GError **),
 		     struct move_summary **summary, GError **error)
@@ -74,8 +119,11 @@ gboolean start_drive(struct move_context *context, struct job *job,
 		ledger_unlock_job(context->ledger, id, NULL);
 		return FALSE;
 	}
-	gboolean good = drive(move, table_of(job), error);
+	/* What a run that was killed has left of its limits is of no use to this one. */
+	gboolean good = lift_limits(move, error) && drive(move, table_of(job), error);
 
+	if (!good && is_open(move))
+		leave(move);
 	*summary = summary_of(move, good ? error : NULL);
 	ledger_unlock_job(context->ledger, id, NULL);
 	return good && *summary;
@@ -112,6 +160,16 @@ static struct job *open_job(struct move_context *context, gint64 id, GError **er
 	return NULL;
 }
 
+static gboolean amend(struct move_context *context, struct job *job, GError **error)
+{
+	if (!context->amend)
+		return TRUE;
+	context->amend(&job->options, context->amend_data);
+	g_autofree char *state = job_to_json(job);
+
+	return ledger_job_save(context->ledger, job->id, state, error);
+}
+
 static gboolean drive_open(struct move_context *context, gint64 id,
 			   gboolean (*drive)(struct move *, const struct phase *, GError **),
 			   struct move_summary **summary, GError **error)
@@ -121,6 +179,11 @@ static gboolean drive_open(struct move_context *context, gint64 id,
 
 	if (!job)
 		return FALSE;
+	if (!amend(context, job, error)) {
+		ledger_unlock_job(context->ledger, id, NULL);
+		job_free(job);
+		return FALSE;
+	}
 	/* A bare copy has no guest whose disk could be asked for. */
 	if (!job->domain_uuid)
 		own.session = NULL;

@@ -170,6 +170,17 @@ static void json_comparison(struct sink *sink, const struct comparison *comparis
 		       (json_int_t)totals->chunks_equal, "sha256", root));
 }
 
+/* null: not known; lasts_s also where nothing grows. */
+static json_t *room_object(const struct room *room)
+{
+	return json_pack(
+		"{s:o, s:o, s:o, s:o, s:o}", "folder", text_or_null(room->folder), "held_bytes",
+		bytes_or_null(room->held_bytes), "free_bytes", bytes_or_null(room->free_bytes),
+		"bytes_per_second", bytes_or_null(room->bytes_per_second), "lasts_s",
+		room->lasts_ms == G_MAXUINT64 ? json_null()
+					      : json_integer((json_int_t)(room->lasts_ms / 1000)));
+}
+
 static json_t *job_object(const struct job_view *view)
 {
 	const struct ledger_job *job = view->job;
@@ -189,6 +200,8 @@ static json_t *job_object(const struct job_view *view)
 		json_object_set_new(line, "chunks_proven",
 				    json_integer((json_int_t)view->progress.units_proven));
 	}
+	if (view->room)
+		json_object_set_new(line, "overlay", room_object(view->room));
 	json_object_set_new(line, "pid", view->holder ? json_integer(view->holder) : json_null());
 	json_object_set_new(line, "message", text_or_null(job->message));
 	json_object_set_new(line, "created", json_integer(job->created_s));

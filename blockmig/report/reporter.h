@@ -16,6 +16,7 @@
 #include "blockmig/copy/compare.h"
 #include "blockmig/evacuate/plan.h"
 #include "blockmig/move/move.h"
+#include "blockmig/move/room.h"
 
 #include <glib.h>
 #include <stdio.h>
@@ -68,6 +69,7 @@ struct job_view {
 	const struct ledger_job *job;
 	int holder;
 	struct ledger_progress progress; /* of an open job */
+	const struct room *room;	 /* what its guest has; NULL: no overlay of ours */
 };
 /* "running", "interrupted", or how it ended: "done", "rolled-back", "failed". */
 const char *job_view_state(const struct job_view *view);

@@ -246,6 +246,11 @@ static void add_job(struct table *table, const struct job_view *view)
 	table_add(table, cells);
 	if (job->message && *job->message)
 		table_add_remark(table, job->message);
+	if (view->room) {
+		g_autofree char *room = room_text(view->room);
+
+		table_add_remark(table, room);
+	}
 }
 
 static void text_jobs(struct sink *sink, GArray *views)
@@ -321,6 +326,11 @@ static void text_job(struct sink *sink, const struct job_view *view, GPtrArray *
 		job->destination, created);
 	if (job->message && *job->message)
 		fprintf(out, "  message      %s\n", job->message);
+	if (view->room) {
+		g_autofree char *room = room_text(view->room);
+
+		fprintf(out, "  room         %s\n", room);
+	}
 	if (job->result == JOB_OPEN && !view->holder)
 		fprintf(out, "  carry on     blockmig resume %" G_GINT64_FORMAT "\n", job->id);
 	print_time_line(out, phases);

@@ -152,6 +152,22 @@ gboolean session_block_written(struct session *session, const char *uuid, const 
 /* The value of the iSCSI secret @usage; NOT_FOUND; PERMANENT where it is private. */
 char *session_secret(struct session *session, const char *usage, GError **error);
 
+/*
+ * Limits of a running guest's disk in bytes a second; 0: none.  A burst is a higher rate
+ * for so many seconds.  Limits of requests a second are not looked at, and stay.
+ */
+struct block_limits {
+	guint64 total, read, write;
+	guint64 total_burst, read_burst, write_burst;
+	guint64 total_burst_s, read_burst_s, write_burst_s;
+};
+/* *shared: with other disks of the guest, which a change would slow, too. */
+gboolean session_block_limits(struct session *session, const char *uuid, const char *disk,
+			      struct block_limits *limits, gboolean *shared, GError **error);
+/* For as long as the guest runs: the inactive XML keeps what it says. */
+gboolean session_block_limits_set(struct session *session, const char *uuid, const char *disk,
+				  const struct block_limits *limits, GError **error);
+
 /* A pool's XML; NOT_FOUND. */
 char *session_pool_xml(struct session *session, const char *name, GError **error);
 /* The XML of every active pool, a GPtrArray of char *. */

@@ -4,6 +4,9 @@
 #include "blockmig/vm/session.h"
 #include "blockmig/vm/session_private.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 /* ---- block jobs ---------------------------------------------------------------------- */
 
 static int block_copy(struct call *call, virConnectPtr connection, virDomainPtr domain)
@@ -166,4 +169,107 @@ gboolean session_block_written(struct session *session, const char *uuid, const 
 			       guint64 *bytes, GError **error)
 {
 	return ask_number(session, "read how much it wrote", ask_written, uuid, disk, bytes, error);
+}
+
+/* ---- limits ------------------------------------------------------------------------------ */
+
+static const struct {
+	const char *name;
+	gsize offset;
+} limit_fields[] = {
+	{VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC, offsetof(struct block_limits, total)},
+	{VIR_DOMAIN_BLOCK_IOTUNE_READ_BYTES_SEC, offsetof(struct block_limits, read)},
+	{VIR_DOMAIN_BLOCK_IOTUNE_WRITE_BYTES_SEC, offsetof(struct block_limits, write)},
+	{VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC_MAX, offsetof(struct block_limits, total_burst)},
+	{VIR_DOMAIN_BLOCK_IOTUNE_READ_BYTES_SEC_MAX, offsetof(struct block_limits, read_burst)},
+	{VIR_DOMAIN_BLOCK_IOTUNE_WRITE_BYTES_SEC_MAX, offsetof(struct block_limits, write_burst)},
+	{VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC_MAX_LENGTH,
+	 offsetof(struct block_limits, total_burst_s)},
+	{VIR_DOMAIN_BLOCK_IOTUNE_READ_BYTES_SEC_MAX_LENGTH,
+	 offsetof(struct block_limits, read_burst_s)},
+	{VIR_DOMAIN_BLOCK_IOTUNE_WRITE_BYTES_SEC_MAX_LENGTH,
+	 offsetof(struct block_limits, write_burst_s)},
+};
+
+static unsigned long long *limit_of(struct call *call, guint field)
+{
+	G_STATIC_ASSERT(sizeof(unsigned long long) == sizeof(guint64));
+	return (unsigned long long *)(void *)((char *)&call->limits + limit_fields[field].offset);
+}
+
+/* Every disk with limits is in a group, by default in one of its own. */
+static gboolean has_other_disks(virDomainPtr domain, const char *group)
+{
+	g_autofree char *name = g_markup_escape_text(group, -1);
+	g_autofree char *element = g_strdup_printf("<group_name>%s</group_name>", name);
+	char *xml = virDomainGetXMLDesc(domain, 0);
+	const char *first = xml ? strstr(xml, element) : NULL;
+	gboolean others = first && strstr(first + 1, element);
+
+	free(xml);
+	return others;
+}
+
+static int ask_limits(struct call *call, virConnectPtr connection, virDomainPtr domain)
+{
+	const char *group = NULL;
+	int count = 0;
+
+	(void)connection;
+	if (virDomainGetBlockIoTune(domain, call->disk, NULL, &count, call->flags) < 0)
+		return -1;
+	g_autofree virTypedParameterPtr found = g_new0(virTypedParameter, MAX(count, 1));
+
+	if (virDomainGetBlockIoTune(domain, call->disk, found, &count, call->flags) < 0)
+		return -1;
+	call->limits = (struct block_limits){0};
+	for (guint i = 0; i < G_N_ELEMENTS(limit_fields); i++)
+		virTypedParamsGetULLong(found, count, limit_fields[i].name, limit_of(call, i));
+	virTypedParamsGetString(found, count, VIR_DOMAIN_BLOCK_IOTUNE_GROUP_NAME, &group);
+	call->shared = group && *group && has_other_disks(domain, group);
+	virTypedParamsClear(found, count);
+	return 0;
+}
+
+gboolean session_block_limits(struct session *session, const char *uuid, const char *disk,
+			      struct block_limits *limits, gboolean *shared, GError **error)
+{
+	AUTO(call) call = call_new("read its I/O limits", CALL_ASKS, ask_limits, uuid);
+
+	call->disk = g_strdup(disk);
+	call->flags = VIR_DOMAIN_AFFECT_LIVE;
+	if (!call_perform(session, call, error))
+		return FALSE;
+	*limits = call->limits;
+	*shared = call->shared;
+	return TRUE;
+}
+
+static int set_limits(struct call *call, virConnectPtr connection, virDomainPtr domain)
+{
+	virTypedParameterPtr wanted = NULL;
+	int count = 0, room = 0, result = 0;
+
+	(void)connection;
+	/* Each of them: libvirt takes what is left out of a group of them for 0. */
+	for (guint i = 0; result == 0 && i < G_N_ELEMENTS(limit_fields); i++)
+		result = virTypedParamsAddULLong(&wanted, &count, &room, limit_fields[i].name,
+						 *limit_of(call, i));
+	if (result == 0)
+		result = virDomainSetBlockIoTune(domain, call->disk, wanted, count, call->flags);
+	if (result < 0)
+		call_fail(call);
+	virTypedParamsFree(wanted, count);
+	return result;
+}
+
+gboolean session_block_limits_set(struct session *session, const char *uuid, const char *disk,
+				  const struct block_limits *limits, GError **error)
+{
+	AUTO(call) call = call_new("set its I/O limits", CALL_CHANGES, set_limits, uuid);
+
+	call->disk = g_strdup(disk);
+	call->limits = *limits;
+	call->flags = VIR_DOMAIN_AFFECT_LIVE;
+	return call_perform(session, call, error);
 }

@@ -53,6 +53,7 @@ struct call {
 	char *target; /* a file, or the name of a domain or pool */
 	guint flags;
 	guint64 bytes_per_second;
+	struct block_limits limits; /* a result, too */
 
 	/* Results. */
 	char *name; /* the domain's, for messages too */
@@ -61,6 +62,7 @@ struct call {
 	guint64 number, number2;
 	struct domain_state state;
 	struct block_job job;
+	gboolean shared;
 
 	/* The worker's: @run was entered, so something may have happened. */
 	gboolean begun;

@@ -85,6 +85,42 @@ test_destination_gone_before_the_pivot() {
 	whole one
 }
 
+# Nobody refuses anything: there is just no answer.
+test_destination_silent_in_the_cutover() {
+	local begun=$SECONDS
+	a_writing_guest
+	"$lab" lun 2 96M
+	expect 5 hooked HOOK_AFTER_suspend="$lab server iscsi pause" -- \
+		migrate one vda --to iscsi --json --retry-for 2s
+	says 'the guest stands still'
+	says 'not known'
+	expect 3 blockmig resume --json
+	says 'the guest stands still'
+	[ $((SECONDS - begun)) -lt 120 ] || die "it took $((SECONDS - begun)) s to give up"
+	"$lab" server iscsi continue
+	expect 0 blockmig resume --json
+	is result 'done'
+	is guarantee proven
+	[ "$(field downtime_ms)" -gt 3000 ] || die "told of a downtime of $(field downtime_ms) ms"
+	[ "$(virsh -q domstate one)" = running ] || die "the guest is $(virsh -q domstate one)"
+	lies_on one "iscsi $target/2"
+	guest_wait_writing one 100
+	whole one
+}
+
+test_destination_silent_before_the_cutover() {
+	a_writing_guest
+	"$lab" lun 2 96M
+	expect 3 hooked HOOK_AFTER_blockcopy="$lab server iscsi pause" -- \
+		migrate one vda --to iscsi --json --retry-for 2s
+	says 'the guest writes on'
+	guest_wait_writing one 100
+	stalled_less_than one 8000
+	expect 0 blockmig abort 1 --json
+	"$lab" server iscsi continue
+	as_before
+}
+
 # The hook's command is for the shell that the hook starts.
 # shellcheck disable=SC2016
 kill_us='kill -9 $BLOCKMIG_PID'

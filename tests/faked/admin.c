@@ -82,6 +82,7 @@ gboolean fake_start(const char *uuid)
 	guest_set(guest, "run", RUN_RUNNING);
 	guest_set(guest, "id", guest_get(guest, "starts") + 1);
 	guest_set(guest, "starts", guest_get(guest, "starts") + 1);
+	guest_set_text(guest, "limits", "");
 	for (guint i = 0; i < domain->disks->len; i++) {
 		const struct disk *disk = g_ptr_array_index(domain->disks, i);
 
@@ -141,6 +142,21 @@ enum domain_run fake_domain_run(const char *uuid)
 	return (enum domain_run)guest_get(guest, "run");
 }
 
+void fake_limits(const char *uuid, struct block_limits *limits)
+{
+	AUTO(guest) guest = must_load(uuid);
+
+	*limits = guest_limits(guest);
+}
+
+void fake_set_limits(const char *uuid, const struct block_limits *limits)
+{
+	AUTO(guest) guest = must_load(uuid);
+
+	guest_set_limits(guest, limits);
+	guest_save(guest);
+}
+
 /* ---- the guest ----------------------------------------------------------------------- */
 
 void fake_guest_write(const char *uuid, guint64 offset, guint64 bytes, guint8 value)
@@ -154,6 +170,8 @@ void fake_guest_write(const char *uuid, guint64 offset, guint64 bytes, guint8 va
 	ck_assert_int_eq(guest_get(guest, "run"), RUN_RUNNING);
 	memset(data, value, bytes);
 	fake_image_write(path, top->format, offset, data, bytes);
+	guest_set(guest, "written", guest_get(guest, "written") + (int)bytes);
+	guest_save(guest);
 }
 
 void fake_guest_read(const char *uuid, void *buffer, guint64 bytes)

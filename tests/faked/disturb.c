@@ -256,6 +256,13 @@ void disturb_room(void)
 					.hook = meet});
 }
 
+static guint64 room_left = G_MAXUINT64;
+
+void disturb_room_left(guint64 bytes)
+{
+	room_left = bytes;
+}
+
 int __real_statvfs(const char *path, struct statvfs *fs);
 int __wrap_statvfs(const char *path, struct statvfs *fs);
 
@@ -263,6 +270,8 @@ int __wrap_statvfs(const char *path, struct statvfs *fs)
 {
 	int result = __real_statvfs(path, fs);
 
+	if (result == 0 && room_left != G_MAXUINT64)
+		fs->f_bavail = fs->f_bfree = room_left / fs->f_frsize;
 	if (result == 0 && room_fails) {
 		note_met();
 		fs->f_bavail = fs->f_bfree = 0;

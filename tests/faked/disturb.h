@@ -35,6 +35,8 @@ void disturb_images(const struct disturb *disturb);
 void disturb_ledger(int sqlite_code);
 /* No file system has room, and no overlay can be created. */
 void disturb_room(void);
+/* Every file system has so much left. */
+void disturb_room_left(guint64 bytes);
 /* Every call to libvirt fails. */
 void disturb_libvirtd(void);
 /* For the fakes: TRUE, or the error of a libvirtd that is not there. */

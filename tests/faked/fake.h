@@ -86,13 +86,19 @@ void fake_off(const char *uuid);
 void fake_pause(const char *uuid);
 void fake_unpause(const char *uuid);
 
-/* "persistent", "managed_save", "paused_by_error", "snapshots", "checkpoints", "run". */
+/*
+ * "persistent", "managed_save", "paused_by_error", "snapshots", "checkpoints", "run",
+ * "limits_shared".
+ */
 void fake_domain_set(const char *uuid, const char *key, int value);
 void fake_domain_set_xml(const char *uuid, gboolean inactive, const char *xml);
 char *fake_domain_xml(const char *uuid, gboolean inactive);
 enum domain_run fake_domain_run(const char *uuid);
 /* The next mirror is wrong by one byte. */
 void fake_corrupt_mirror(void);
+/* The limits of its disk as they are now, and as an admin sets them. */
+void fake_limits(const char *uuid, struct block_limits *limits);
+void fake_set_limits(const char *uuid, const struct block_limits *limits);
 /* The user that QEMU runs as; this process's unless told otherwise. */
 void fake_qemu_owner(int uid, int gid);
 

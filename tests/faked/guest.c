@@ -72,6 +72,25 @@ void guest_set_text(struct guest *guest, const char *key, const char *text)
 	g_key_file_set_string(guest->file, GROUP, key, text);
 }
 
+struct block_limits guest_limits(const struct guest *guest)
+{
+	g_autofree char *text = guest_text(guest, "limits");
+	gsize bytes = 0;
+	g_autofree guchar *data = g_base64_decode(text, &bytes);
+	struct block_limits limits = {0};
+
+	if (bytes == sizeof limits)
+		memcpy(&limits, data, bytes);
+	return limits;
+}
+
+void guest_set_limits(struct guest *guest, const struct block_limits *limits)
+{
+	g_autofree char *text = g_base64_encode((const guchar *)limits, sizeof *limits);
+
+	guest_set_text(guest, "limits", text);
+}
+
 gboolean guest_is_off(const struct guest *guest)
 {
 	return guest_get(guest, "run") == RUN_OFF;

@@ -26,6 +26,10 @@ void guest_set(struct guest *guest, const char *key, int value);
 char *guest_text(const struct guest *guest, const char *key);
 void guest_set_text(struct guest *guest, const char *key, const char *text);
 
+/* The limits of the disk; they end with the guest's run. */
+struct block_limits guest_limits(const struct guest *guest);
+void guest_set_limits(struct guest *guest, const struct block_limits *limits);
+
 gboolean guest_is_off(const struct guest *guest);
 /* The XML that counts: live, or inactive where it is off. */
 struct domain *guest_domain(const struct guest *guest, gboolean inactive);

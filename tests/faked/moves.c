@@ -131,6 +131,8 @@ void moves_hold_late(int i, enum domain_run run)
 
 	moves_open(moves_shape_of(i), run);
 	moves_write_in_between();
+	/* What fails once holds the job. */
+	scene.options.retry_for_ms = 0;
 	moves_at("define", 1, FAKE_AFTER, moves_start_and_stop, NULL);
 	fake_fault(&(struct fake_fault){.call = run == RUN_OFF ? "define" : "pivot",
 					.nth = run == RUN_OFF ? 2 : 1,

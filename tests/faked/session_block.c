@@ -330,5 +330,52 @@ gboolean session_block_capacity(struct session *session, const char *uuid, const
 gboolean session_block_written(struct session *session, const char *uuid, const char *disk,
 			       guint64 *bytes, GError **error)
 {
-	return session_block_capacity(session, uuid, disk, bytes, error);
+	AUTO(guest) guest = guest_load(uuid, error);
+	AUTO(domain) domain = NULL;
+
+	(void)session;
+	if (!guest || !running_disk(guest, &domain, disk, error))
+		return FALSE;
+	*bytes = (guint64)guest_get(guest, "written");
+	return TRUE;
+}
+
+/* ---- limits ---------------------------------------------------------------------------- */
+
+gboolean session_block_limits(struct session *session, const char *uuid, const char *disk,
+			      struct block_limits *limits, gboolean *shared, GError **error)
+{
+	AUTO(guest) guest = guest_load(uuid, error);
+	AUTO(domain) domain = NULL;
+
+	(void)session;
+	if (!guest || !running_disk(guest, &domain, disk, error))
+		return FALSE;
+	*limits = guest_limits(guest);
+	*shared = guest_get(guest, "limits_shared");
+	return TRUE;
+}
+
+static gboolean set_limits(struct guest *guest, void *limits, GError **error)
+{
+	const struct block_limits *wanted = limits;
+
+	if (guest_is_off(guest))
+		return session_refuse(error, "domain is not running");
+	if (wanted->total && (wanted->read || wanted->write))
+		return session_refuse(error, "total and read/write of bytes_sec cannot be set at "
+					     "the same time");
+	guest_set_limits(guest, wanted);
+	return TRUE;
+}
+
+gboolean session_block_limits_set(struct session *session, const char *uuid, const char *disk,
+				  const struct block_limits *limits, GError **error)
+{
+	g_autofree char *detail = g_strdup_printf("write %" G_GUINT64_FORMAT, limits->write);
+	struct block_limits wanted = *limits;
+
+	(void)session;
+	(void)disk;
+	return session_change(uuid, "limits", detail, set_limits, &wanted, error);
 }

@@ -90,6 +90,7 @@ START_TEST(an_abort_of_a_cold_job_puts_everything_back)
 	g_autoptr(GError) error = NULL;
 
 	moves_open(&moves_shapes[_i], RUN_OFF);
+	scene.options.retry_for_ms = 0;
 	moves_at("define", 1, FAKE_AFTER, moves_start_and_stop, NULL);
 	fake_fault(
 		&(struct fake_fault){.call = "define", .nth = 2, .code = BLOCKMIG_ERROR_TRANSIENT});

@@ -3,9 +3,11 @@
 #include "blockmig/move/start.h"
 #include "common/error.h"
 #include "common/stop.h"
+#include "tests/faked/disturb.h"
 #include "tests/faked/scene.h"
 
 #include <check.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,11 +15,13 @@ static struct scene scene;
 static struct move *move;
 
 static struct {
-	GString *steps;	 /* "run a, undo b" … */
+	GString *steps;	 /* "+a-b": a was run, b undone */
 	const char *run; /* this phase's run fails */
 	int run_code;
+	guint run_times;  /* so often, then no more; 0: always */
 	const char *undo; /* this phase's undo fails */
 	int undo_code;
+	const char *full;	/* the ledger's disk is full from this phase's run on */
 	const char *stop;	/* this phase's run asks for a stop */
 	gboolean commits;	/* phase c is the commit point */
 	enum standing standing; /* what b's probe says */
@@ -36,7 +40,13 @@ static gboolean run(const char *name, GError **error)
 	g_string_append_printf(script.steps, "+%s", name);
 	if (g_strcmp0(name, script.stop) == 0)
 		stop_request();
-	return !fails(name, script.run, script.run_code, error);
+	if (g_strcmp0(name, script.full) == 0)
+		disturb_ledger(SQLITE_FULL);
+	if (!fails(name, script.run, script.run_code, error))
+		return TRUE;
+	if (script.run_times && --script.run_times == 0)
+		script.run = NULL;
+	return FALSE;
 }
 
 static gboolean undo(const char *name, GError **error)
@@ -75,12 +85,12 @@ static gboolean run_c(struct move *its, GError **error)
 	return run("c", error);
 }
 
-/* c has nothing to undo. */
+/* c has nothing to undo, d does not give up at once. */
 static const struct phase table[] = {
 	{.name = "a", .run = run_a, .undo = undo_a},
 	{.name = "b", .run = run_b, .undo = undo_b, .probe = probe_b},
 	{.name = "c", .run = run_c},
-	{.name = "d", .run = run_d, .undo = undo_d},
+	{.name = "d", .run = run_d, .undo = undo_d, .patient = TRUE},
 	{.name = NULL},
 };
 
@@ -92,6 +102,7 @@ static void open_job(void)
 	scene_open(&scene, "raw");
 	memset(&script, 0, sizeof script);
 	script.steps = g_string_new(NULL);
+	job->options.retry_for_ms = 0;
 	job->domain_uuid = g_strdup(FAKE_UUID);
 	job->domain_name = g_strdup("web");
 	job->disk = g_strdup("vda");
@@ -330,6 +341,87 @@ START_TEST(behind_the_commit_point_it_goes_only_forward)
 }
 END_TEST
 
+/* ---- peers that come back ---------------------------------------------------------------------
+ */
+
+static void open_failing_patiently(int code, guint times)
+{
+	open_job();
+	move->job->options.retry_for_ms = 1000;
+	script.run = "d";
+	script.run_code = code;
+	script.run_times = times;
+}
+
+START_TEST(a_patient_phase_is_tried_again)
+{
+	open_failing_patiently(BLOCKMIG_ERROR_TRANSIENT, 2);
+	expect(runner_run, 0, "+a+b+c+d+d+d", JOB_DONE);
+	close_job();
+}
+END_TEST
+
+START_TEST(what_is_not_known_is_not_tried_again)
+{
+	open_failing_patiently(BLOCKMIG_ERROR_UNKNOWN, 2);
+	expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
+	close_job();
+}
+END_TEST
+
+START_TEST(a_suspended_guest_does_not_wait_for_another_try)
+{
+	open_failing_patiently(BLOCKMIG_ERROR_TRANSIENT, 2);
+	move->job->suspended = TRUE;
+	expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
+	close_job();
+}
+END_TEST
+
+START_TEST(a_stop_ends_the_patience)
+{
+	open_failing_patiently(BLOCKMIG_ERROR_TRANSIENT, 2);
+	script.stop = "d";
+	expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
+	close_job();
+}
+END_TEST
+
+/* ---- a ledger that takes nothing ------------------------------------------------------------- */
+
+START_TEST(a_phase_that_cannot_be_written_down_is_run_again)
+{
+	g_autofree char *name = name_of(_i);
+
+	open_job();
+	script.full = name;
+	expect(runner_run, 3, forward[_i], JOB_OPEN);
+	disturb_clear();
+	script.full = NULL;
+	expect(runner_run, 0, rest[_i], JOB_DONE);
+	close_job();
+}
+END_TEST
+
+START_TEST(a_job_that_the_ledger_does_not_have_is_an_error)
+{
+	g_autoptr(GError) error = NULL;
+
+	open_job();
+	gint64 id = move->job->id;
+
+	move->job->id = id + 1;
+	ck_assert(!runner_run(move, table, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
+	g_clear_error(&error);
+	ck_assert(!runner_abort(move, table, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
+	ck_assert_str_eq(script.steps->str, "");
+	move->job->id = id;
+	close_job();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("runner");
@@ -348,6 +440,12 @@ int main(void)
 	tcase_add_test(phases, an_abort_undoes_what_was_begun);
 	tcase_add_test(phases, an_abort_that_is_barred_is_held);
 	tcase_add_loop_test(phases, behind_the_commit_point_it_goes_only_forward, 0, 6);
+	tcase_add_test(phases, a_patient_phase_is_tried_again);
+	tcase_add_test(phases, what_is_not_known_is_not_tried_again);
+	tcase_add_test(phases, a_suspended_guest_does_not_wait_for_another_try);
+	tcase_add_test(phases, a_stop_ends_the_patience);
+	tcase_add_loop_test(phases, a_phase_that_cannot_be_written_down_is_run_again, 0, 4);
+	tcase_add_test(phases, a_job_that_the_ledger_does_not_have_is_an_error);
 	suite_add_tcase(suite, phases);
 
 	SRunner *runner = srunner_create(suite);

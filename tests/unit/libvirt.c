@@ -194,7 +194,7 @@ void libvirtd_thaw(void)
 
 void virsh(const char *argument, ...)
 {
-	const char *arguments[8] = {"virsh"};
+	const char *arguments[16] = {"virsh"};
 	va_list list;
 
 	va_start(list, argument);

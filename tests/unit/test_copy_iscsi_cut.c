@@ -118,6 +118,7 @@ START_TEST(silence_for_ever_ends)
 	assert_gives_up(PROXY_BLACKHOLE, PROXY_COMMAND, LUN_SYNCHRONIZE, "no answer for 1000 ms");
 	assert_gives_up(PROXY_BLACKHOLE, PROXY_DATA_OUT, LUN_WRITE, "no answer for 1000 ms");
 	assert_gives_up(PROXY_BLACKHOLE, PROXY_RESPONSE, 0, "wait until the LUN is ready");
+	assert_gives_up(PROXY_BLACKHOLE, PROXY_LOGIN_RESPONSE, PROXY_ANY, "log in");
 }
 END_TEST
 

@@ -9,7 +9,16 @@
 #include "tests/unit/servers.h"
 #include "tests/unit/temp.h"
 
-enum { LUN = 1, BLOCK_BYTES = 512, LONG_BYTES = 12 * KiB, LONG_STRIDE = 1021 };
+#include <string.h>
+
+enum {
+	LUN = 1,
+	BLOCK_BYTES = 512,
+	LONG_BYTES = 12 * KiB,
+	LONG_STRIDE = 1021,
+	QUICK_STALL_MS = 60,
+	BUFFER_OFFSET_AT = 40
+};
 
 static struct lun_copying mine;
 
@@ -55,6 +64,7 @@ static const struct pdu {
 	{TRUE, PROXY_COMMAND, LUN_READ, 0},
 	{TRUE, PROXY_DATA_IN, LUN_READ, BLOCK_BYTES},
 };
+enum { TO_A_LUN = 8 }; /* so many of them */
 
 START_TEST(a_cut_at_any_byte_of_a_pdu_is_survived)
 {
@@ -74,6 +84,37 @@ START_TEST(a_cut_in_a_long_pdu_is_survived)
 	begin(pdu->from_lun, LONG_BYTES);
 	for (gsize at = 1; pdu->data_bytes && at < PROXY_HEADER_BYTES + 8 * KiB; at += LONG_STRIDE)
 		cut_at(pdu->pdu, pdu->operation, at);
+	end();
+}
+END_TEST
+
+/*
+ * Without digests, which not every target has.  What a target makes of a PDU that is not
+ * what was sent is its own affair: it may refuse, and the copy ends in its words.  (tgt
+ * takes a Data-Out's buffer offset as it comes, writes beyond its buffer and dies.)
+ */
+START_TEST(a_bit_flipped_at_any_byte_of_a_pdu_is_found_or_told)
+{
+	const struct pdu *pdu = &pdus[_i];
+	const gsize end_at = pdu->pdu == PROXY_DATA_OUT ? BUFFER_OFFSET_AT : PROXY_HEADER_BYTES;
+
+	begin(FALSE, BLOCK_BYTES);
+	mine.config.stall_ms = QUICK_STALL_MS;
+	for (gsize at = 0; at < end_at; at++) {
+		const struct proxy_fault fault = {.act = PROXY_FLIP,
+						  .pdu = pdu->pdu,
+						  .operation = pdu->operation,
+						  .times = 1,
+						  .at = at};
+
+		lun_copying_again(&mine, (guint)at + 2);
+		proxy_spoil(mine.proxy, &fault);
+		if (!copying_run(&mine.copying))
+			ck_assert_msg(strstr(mine.copying.error->message, "iscsi://") != NULL, "%s",
+				      mine.copying.error->message);
+		ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+		lun_copying_assert_copied(&mine);
+	}
 	end();
 }
 END_TEST
@@ -101,6 +142,7 @@ static int run_tests(void)
 	tcase_set_timeout(cuts, 120);
 	tcase_add_loop_test(cuts, a_cut_at_any_byte_of_a_pdu_is_survived, 0, G_N_ELEMENTS(pdus));
 	tcase_add_loop_test(cuts, a_cut_in_a_long_pdu_is_survived, 0, G_N_ELEMENTS(pdus));
+	tcase_add_loop_test(cuts, a_bit_flipped_at_any_byte_of_a_pdu_is_found_or_told, 0, TO_A_LUN);
 	tcase_add_test(cuts, a_cut_while_the_lun_is_looked_at_is_survived);
 	suite_add_tcase(suite, cuts);
 	return images_run(suite);

@@ -45,7 +45,8 @@ START_TEST(every_option_of_a_move_arrives)
 {
 	ck_assert(migrate("--bwlimit 200M --format=qcow2 --verify none --retry-for 90s "
 			  "--chunk-size 8M --workers 3 --overwrite --method seeded "
-			  "--max-downtime 250ms --on-failure rollback --scratch /tmp --quiesce "
+			  "--max-downtime 250ms --on-failure rollback --converge wait --scratch "
+			  "/tmp --quiesce "
 			  "--keep-partial --delete-source -c qemu:///system vda",
 			  NULL));
 	const struct move_options *move = &options.move;
@@ -58,6 +59,7 @@ START_TEST(every_option_of_a_move_arrives)
 	ck_assert_uint_eq(move->workers, 3);
 	ck_assert_uint_eq(move->max_downtime_ms, 250);
 	ck_assert_int_eq(move->on_failure, ON_FAILURE_ROLLBACK);
+	ck_assert_int_eq(move->converge, CONVERGE_WAIT);
 	ck_assert_str_eq(move->scratch, "/tmp");
 	ck_assert(move->overwrite && move->quiesce && move->keep_partial && move->delete_source);
 	ck_assert_str_eq(options.connect, "qemu:///system");
@@ -75,6 +77,7 @@ START_TEST(what_is_not_said_is_the_default)
 	ck_assert_uint_eq(options.move.max_downtime_ms, 500);
 	ck_assert_uint_eq(options.move.retry_for_ms, 600000);
 	ck_assert_int_eq(options.move.on_failure, ON_FAILURE_HOLD);
+	ck_assert_int_eq(options.move.converge, CONVERGE_THROTTLE);
 	ck_assert(options.move.verify);
 	ck_assert(!options.move.delete_source && !options.move.overwrite);
 }
@@ -86,6 +89,7 @@ START_TEST(a_wrong_value_is_named_with_its_option)
 		"--bwlimit fast",  "--format vmdk",   "--verify some",	  "--retry-for 5x",
 		"--chunk-size 3M", "--chunk-size 1G", "--workers 0",	  "--workers many",
 		"--method mirror", "--on-failure x",  "--max-downtime -", "--scratch relative",
+		"--converge slow",
 	};
 
 	for (guint i = 0; i < G_N_ELEMENTS(lines); i++) {
@@ -219,6 +223,53 @@ START_TEST(every_command_takes_the_common_options)
 }
 END_TEST
 
+/* What the command line says, and nothing that is only a default. */
+START_TEST(a_job_is_told_anew_what_may_change)
+{
+	struct move_options job;
+
+	move_options_init(&job);
+	job.retry_for_ms = 7;
+	job.max_downtime_ms = 9;
+	config.bwlimit = 50 * MiB;
+	g_hash_table_insert(config.defaults, (void *)"max-downtime", (void *)"2s");
+	ck_assert(parse(&command_resume, "3 --bwlimit 10M --converge fail --on-failure rollback",
+			NULL));
+	ck_assert(options_complete(&options, &config, NULL));
+	options_amend(&job, &options);
+	ck_assert_uint_eq(job.bwlimit, 10 * MiB);
+	ck_assert_int_eq(job.converge, CONVERGE_FAIL);
+	ck_assert_int_eq(job.on_failure, ON_FAILURE_ROLLBACK);
+	ck_assert_uint_eq(job.retry_for_ms, 7);
+	ck_assert_uint_eq(job.max_downtime_ms, 9);
+	move_options_clear(&job);
+}
+END_TEST
+
+/* The same command again does not change what was begun in another way. */
+START_TEST(a_job_is_not_told_anew_what_may_not_change)
+{
+	struct move_options job;
+
+	move_options_init(&job);
+	ck_assert(migrate("--format qcow2 --delete-source --verify none --retry-for 1m", NULL));
+	options_amend(&job, &options);
+	ck_assert_str_eq(job.format, "keep");
+	ck_assert(!job.delete_source && job.verify);
+	ck_assert_uint_eq(job.retry_for_ms, 60000);
+	move_options_clear(&job);
+}
+END_TEST
+
+START_TEST(a_resume_takes_no_other_settings)
+{
+	g_autoptr(GError) error = NULL;
+
+	ck_assert(!parse(&command_resume, "3 --format raw", &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_USAGE));
+}
+END_TEST
+
 START_TEST(behind_two_dashes_everything_is_an_argument)
 {
 	ck_assert(parse(&command_copy, "-- --source b", NULL));
@@ -270,6 +321,9 @@ int main(void)
 	tcase_add_test(tcase, a_copy_is_told_both_formats);
 	tcase_add_test(tcase, two_images_are_told_a_format_each);
 	tcase_add_test(tcase, every_command_takes_the_common_options);
+	tcase_add_test(tcase, a_job_is_told_anew_what_may_change);
+	tcase_add_test(tcase, a_job_is_not_told_anew_what_may_not_change);
+	tcase_add_test(tcase, a_resume_takes_no_other_settings);
 	tcase_add_test(tcase, behind_two_dashes_everything_is_an_argument);
 	tcase_add_test(tcase, only_numbers_are_jobs);
 	tcase_add_test(tcase, help_names_every_setting_of_the_command);

@@ -114,6 +114,85 @@ START_TEST(an_aborted_copy_leaves_the_guest_on_its_source)
 }
 END_TEST
 
+/* ---- limits ------------------------------------------------------------------------------ */
+
+static struct block_limits limits_of(struct session *session, const char *uuid)
+{
+	struct block_limits limits = {0};
+	gboolean shared = TRUE;
+
+	ck_done(session_block_limits(session, uuid, "vda", &limits, &shared, &error));
+	ck_assert(!shared);
+	return limits;
+}
+
+/* A limit of one kind, with a burst, gives way to one of another kind, and comes back. */
+START_TEST(limits_are_changed_and_restored_in_the_live_xml_alone)
+{
+	AUTO(session) session = open_session();
+	g_autofree char *uuid = libvirt_guest("limited", TRUE);
+	g_autofree char *before = xml_of(session, uuid, TRUE);
+	g_autofree char *after = NULL;
+	const struct block_limits slow = {.read = 30 << 20, .write = 10 << 20};
+
+	virsh("blkdeviotune", "limited", "vda", "--live", "--total-bytes-sec", "41943040",
+	      "--total-bytes-sec-max", "83886080", "--total-bytes-sec-max-length", "7",
+	      "--total-iops-sec", "500", NULL);
+	struct block_limits admins = limits_of(session, uuid);
+
+	ck_assert_uint_eq(admins.total, 40 << 20);
+	ck_assert_uint_eq(admins.total_burst, 80 << 20);
+	ck_assert_uint_eq(admins.total_burst_s, 7);
+	ck_done(session_block_limits_set(session, uuid, "vda", &slow, &error));
+	struct block_limits now = limits_of(session, uuid);
+
+	ck_assert_mem_eq(&now, &slow, sizeof now);
+	ck_assert(xml_has(session, uuid, FALSE, "<total_iops_sec>500</total_iops_sec>"));
+	ck_done(session_block_limits_set(session, uuid, "vda", &admins, &error));
+	now = limits_of(session, uuid);
+	ck_assert_mem_eq(&now, &admins, sizeof now);
+	after = xml_of(session, uuid, TRUE);
+	ck_assert_str_eq(before, after);
+}
+END_TEST
+
+START_TEST(limits_that_are_lifted_leave_no_trace)
+{
+	AUTO(session) session = open_session();
+	g_autofree char *uuid = libvirt_guest("lifted", TRUE);
+	g_autofree char *before = xml_of(session, uuid, FALSE);
+	g_autofree char *after = NULL;
+	const struct block_limits slow = {.write = 1 << 20}, none = {0};
+
+	ck_done(session_block_limits_set(session, uuid, "vda", &slow, &error));
+	ck_assert(xml_has(session, uuid, FALSE, "<write_bytes_sec>1048576</write_bytes_sec>"));
+	ck_done(session_block_limits_set(session, uuid, "vda", &none, &error));
+	after = xml_of(session, uuid, FALSE);
+	ck_assert_str_eq(before, after);
+}
+END_TEST
+
+START_TEST(limits_that_another_disk_has_too_are_told)
+{
+	AUTO(session) session = open_session();
+	g_autofree char *uuid = libvirt_guest("grouped", FALSE);
+	g_autofree char *other = libvirt_image("other.qcow2", NULL);
+	struct block_limits limits;
+	gboolean shared = TRUE;
+
+	virsh("attach-disk", "grouped", other, "vdb", "--subdriver", "qcow2", "--config", NULL);
+	virsh("start", "grouped", NULL);
+	virsh("blkdeviotune", "grouped", "vda", "--live", "--write-bytes-sec", "41943040",
+	      "--group-name", "slow", NULL);
+	ck_done(session_block_limits(session, uuid, "vda", &limits, &shared, &error));
+	ck_assert(!shared);
+	virsh("blkdeviotune", "grouped", "vdb", "--live", "--write-bytes-sec", "41943040",
+	      "--group-name", "slow", NULL);
+	ck_done(session_block_limits(session, uuid, "vda", &limits, &shared, &error));
+	ck_assert(shared);
+}
+END_TEST
+
 /* ---- saving ------------------------------------------------------------------------------------
  */
 
@@ -228,6 +307,9 @@ static TCase *all(void)
 	tcase_add_test(tests, a_snapshot_that_is_refused_changes_nothing);
 	tcase_add_test(tests, a_shallow_copy_pivots_to_the_destinations_chain);
 	tcase_add_test(tests, an_aborted_copy_leaves_the_guest_on_its_source);
+	tcase_add_test(tests, limits_are_changed_and_restored_in_the_live_xml_alone);
+	tcase_add_test(tests, limits_that_are_lifted_leave_no_trace);
+	tcase_add_test(tests, limits_that_another_disk_has_too_are_told);
 	tcase_add_test(tests, a_saved_guest_is_restored_paused);
 	tcase_add_test(tests, a_managed_save_is_read_and_rewritten);
 	tcase_add_test(tests, the_guests_end_ends_the_wait_for_events);
