@@ -2,10 +2,6 @@
 
 #include "common/error.h"
 
-#define JOB_COLUMNS                                                                                \
-	"id, kind, domain_uuid, domain_name, disk, source, destination, state, phase,"             \
-	" phase_ended, undoing, result, message, created_s, updated_s"
-
 void ledger_job_free(struct ledger_job *job)
 {
 	if (!job)
@@ -22,8 +18,7 @@ void ledger_job_free(struct ledger_job *job)
 	g_free(job);
 }
 
-/* In the order of JOB_COLUMNS. */
-static struct ledger_job *job_from_row(sqlite3_stmt *row)
+struct ledger_job *job_from_row(sqlite3_stmt *row)
 {
 	struct ledger_job *job = g_new0(struct ledger_job, 1);
 	int column = 0;
