@@ -27,6 +27,7 @@ enum option_groups {
 	OPTIONS_WATCH = 1 << 5,	  /* --watch */
 	OPTIONS_FROM = 1 << 6,	  /* --from-format */
 	OPTIONS_AGAIN = 1 << 7,	  /* what a job may be told anew */
+	OPTIONS_PARTIAL = 1 << 8, /* --keep-partial */
 };
 
 enum { SETTINGS_MAX = 24 };
