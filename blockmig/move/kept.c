@@ -9,8 +9,8 @@
 gboolean kept_wanted(const struct move *move)
 {
 	const struct job *job = move->job;
-	const gboolean passing = job->failure == BLOCKMIG_ERROR_TRANSIENT ||
-				 job->failure == BLOCKMIG_ERROR_UNKNOWN;
+	const gboolean passing =
+		job->failure == BLOCKMIG_ERROR_TRANSIENT || job->failure == BLOCKMIG_ERROR_UNKNOWN;
 
 	return (passing || job->options.keep_partial) && job->failure != BLOCKMIG_ERROR_INTEGRITY &&
 	       job->destination_identity && *job->destination_identity &&
@@ -29,8 +29,7 @@ static struct job *job_of(const struct ledger_job *record)
 
 static gboolean is_same_disk(const struct job *a, const struct job *b)
 {
-	return g_strcmp0(a->domain_uuid, b->domain_uuid) == 0 &&
-	       g_strcmp0(a->disk, b->disk) == 0 &&
+	return g_strcmp0(a->domain_uuid, b->domain_uuid) == 0 && g_strcmp0(a->disk, b->disk) == 0 &&
 	       (a->domain_uuid || g_str_equal(a->source_url, b->source_url));
 }
 
@@ -55,8 +54,7 @@ static gboolean has_same_shape(const struct kept_search *search, const struct jo
 	return old->failure != BLOCKMIG_ERROR_INTEGRITY && old->shape == job->shape &&
 	       g_str_equal(old->destination->format, search->format) &&
 	       old->options.chunk_bytes == search->options->chunk_bytes &&
-	       old->data_offset == job->data_offset &&
-	       old->virtual_bytes == job->virtual_bytes &&
+	       old->data_offset == job->data_offset && old->virtual_bytes == job->virtual_bytes &&
 	       (old->shape == SHAPE_APPEND || old->content_bytes == job->content_bytes);
 }
 
@@ -114,8 +112,8 @@ static gboolean is_as_left(const struct kept_search *search, const struct job *o
 {
 	struct ledger *ledger = search->context->ledger;
 	const gint64 pass = ledger_pass_find(ledger, old->id, PASS_BASE);
-	struct samples samples = {
-		.total = copy_units(old->content_bytes, old->options.chunk_bytes)};
+	struct samples samples = {.total =
+					  copy_units(old->content_bytes, old->options.chunk_bytes)};
 	void *buffer;
 	gboolean same = TRUE;
 
@@ -246,7 +244,8 @@ gboolean kept_at(const struct kept_search *search, const struct place *place)
 	return found != NULL;
 }
 
-/* ---- taking it over --------------------------------------------------------------------------- */
+/* ---- taking it over ---------------------------------------------------------------------------
+ */
 
 gboolean kept_settle(struct move *move, struct handle *handle, GError **error)
 {
