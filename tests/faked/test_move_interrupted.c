@@ -8,6 +8,7 @@
 
 #include <check.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { INTERRUPTIONS = 50, SEEDS = 4 };
 
@@ -35,8 +36,7 @@ static void plan_interruption(GRand *random, guint number)
 		.code = codes[g_rand_int_range(random, 0, G_N_ELEMENTS(codes))],
 	});
 	for (guint i = open; i < G_N_ELEMENTS(gates); i++)
-		fake_fault(
-			&(struct fake_fault){.call = gates[i], .code = BLOCKMIG_ERROR_TRANSIENT});
+		fake_fault(&(struct fake_fault){.call = gates[i], .code = BLOCKMIG_ERROR_UNKNOWN});
 }
 
 START_TEST(a_move_that_is_interrupted_fifty_times_arrives)
@@ -67,6 +67,29 @@ START_TEST(a_move_that_is_interrupted_fifty_times_arrives)
 }
 END_TEST
 
+/* As a path, by a link, or named in full. */
+START_TEST(the_same_place_in_other_words_carries_on)
+{
+	static const char *const names[] = {"dst/", "link/", "dst/disk.raw"};
+	g_autofree char *folder = NULL, *other = NULL, *name = NULL;
+
+	moves_open_running();
+	folder = fake_path("dst");
+	other = fake_path("link");
+	name = fake_path(names[_i]);
+	ck_assert_int_eq(symlink(folder, other), 0);
+	scene.options.delete_source = TRUE;
+	fake_fault(&(struct fake_fault){.call = "block-copy", .code = FAKE_KILL});
+	ck_assert_int_eq(scene_apart(&scene, scene_move), SCENE_KILLED);
+	scene_go_to(&scene, name);
+	moves_done();
+	ck_assert_int_eq(scene_result(&scene), JOB_DONE);
+	ck_assert(!g_file_test(scene.source, G_FILE_TEST_EXISTS));
+	scene_assert_content(&scene);
+	scene_close(&scene);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("move interrupted");
@@ -74,6 +97,7 @@ int main(void)
 
 	tcase_set_timeout(fifty, 120);
 	tcase_add_loop_test(fifty, a_move_that_is_interrupted_fifty_times_arrives, 0, SEEDS);
+	tcase_add_loop_test(fifty, the_same_place_in_other_words_carries_on, 0, 3);
 	suite_add_tcase(suite, fifty);
 
 	SRunner *runner = srunner_create(suite);

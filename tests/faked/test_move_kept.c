@@ -32,7 +32,7 @@ static void roll_back_late(const struct moves_shape *shape, enum domain_run run)
 	scene.options.on_failure = ON_FAILURE_ROLLBACK;
 	fake_fault(&(struct fake_fault){.call = run == RUN_OFF ? "define" : "block-copy",
 					.nth = run == RUN_OFF ? 2 : 1,
-					.code = BLOCKMIG_ERROR_TRANSIENT});
+					.code = BLOCKMIG_ERROR_UNKNOWN});
 	moves_fails(1);
 	ck_assert_int_eq(scene_result(&scene), JOB_ROLLED_BACK);
 	scene_new_process(&scene);
@@ -112,7 +112,7 @@ START_TEST(only_what_changed_is_sent)
 	moves_open(&moves_shapes[_i], RUN_OFF);
 	scene.options.on_failure = ON_FAILURE_ROLLBACK;
 	fake_fault(
-		&(struct fake_fault){.call = "define", .nth = 2, .code = BLOCKMIG_ERROR_TRANSIENT});
+		&(struct fake_fault){.call = "define", .nth = 2, .code = BLOCKMIG_ERROR_UNKNOWN});
 	moves_fails(1);
 	scene_new_process(&scene);
 	ck_assert(fake_start(FAKE_UUID));
@@ -133,7 +133,7 @@ START_TEST(an_abort_removes_the_copy_unless_it_is_to_stay)
 
 	moves_open_running();
 	moves_at("snapshot", 1, FAKE_AFTER, moves_write_little, GUINT_TO_POINTER(0x22));
-	fake_fault(&(struct fake_fault){.call = "block-copy", .code = BLOCKMIG_ERROR_TRANSIENT});
+	fake_fault(&(struct fake_fault){.call = "block-copy", .code = BLOCKMIG_ERROR_UNKNOWN});
 	moves_fails(3);
 	scene_new_process(&scene);
 	scene.options.keep_partial = _i;
@@ -181,7 +181,7 @@ START_TEST(a_copy_is_kept_over_several_rollbacks)
 	g_autofree char *left = listing_of(&moves_shapes[_i / 4]);
 
 	roll_back_late(&moves_shapes[_i / 4], RUN_RUNNING);
-	fake_fault(&(struct fake_fault){.call = calls[_i % 4], .code = BLOCKMIG_ERROR_TRANSIENT});
+	fake_fault(&(struct fake_fault){.call = calls[_i % 4], .code = BLOCKMIG_ERROR_UNKNOWN});
 	moves_fails(1);
 	scene_new_process(&scene);
 	scene_assert_home_leaving(&scene, left);
@@ -311,7 +311,7 @@ static void open_lun(enum domain_run run)
 	scene.options.on_failure = ON_FAILURE_ROLLBACK;
 	fake_fault(&(struct fake_fault){.call = run == RUN_OFF ? "define" : "block-copy",
 					.nth = run == RUN_OFF ? 2 : 1,
-					.code = BLOCKMIG_ERROR_TRANSIENT});
+					.code = BLOCKMIG_ERROR_UNKNOWN});
 	moves_fails(1);
 	scene_new_process(&scene);
 }
