@@ -5,21 +5,14 @@
 GPtrArray *ledger_kept_list(struct ledger *ledger, GError **error)
 {
 	LEDGER_READ(ledger);
-	g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func((GDestroyNotify)ledger_job_free);
-	GError *cause = NULL;
-	sqlite3_stmt *row =
-		ledger_query(ledger, &cause,
+
+	return jobs_from_rows(
+		ledger,
+		ledger_query(ledger, error,
 			     "SELECT " JOB_COLUMNS " FROM job WHERE result = ? AND EXISTS"
 			     " (SELECT 1 FROM pass WHERE pass.job = job.id) ORDER BY id DESC",
-			     "i", (gint64)JOB_ROLLED_BACK);
-
-	while (row && ledger_next(ledger, row, &cause))
-		g_ptr_array_add(jobs, job_from_row(row));
-	if (cause) {
-		g_propagate_error(error, cause);
-		return NULL;
-	}
-	return g_steal_pointer(&jobs);
+			     "i", (gint64)JOB_ROLLED_BACK),
+		error);
 }
 
 /* Inside a transaction: the job's passes but @except. */
