@@ -129,7 +129,6 @@ END_TEST
 
 START_TEST(an_abort_removes_the_copy_unless_it_is_to_stay)
 {
-
 	moves_open_running();
 	moves_at("snapshot", 1, FAKE_AFTER, moves_write_little, GUINT_TO_POINTER(0x22));
 	fake_fault(&(struct fake_fault){.call = "block-copy", .code = BLOCKMIG_ERROR_UNKNOWN});
