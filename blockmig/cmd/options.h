@@ -28,9 +28,10 @@ enum option_groups {
 	OPTIONS_WATCH = 1 << 5,	  /* --watch */
 	OPTIONS_FROM = 1 << 6,	  /* --from-format */
 	OPTIONS_AGAIN = 1 << 7,	  /* what a job may be told anew */
-	OPTIONS_RATE_FD = 1 << 8, /* --bwlimit-fd */
-	OPTIONS_EVACUATE = 1 << 9,
-	OPTIONS_HTML = 1 << 10, /* --html */
+	OPTIONS_PARTIAL = 1 << 8, /* --keep-partial */
+	OPTIONS_RATE_FD = 1 << 9, /* --bwlimit-fd */
+	OPTIONS_EVACUATE = 1 << 10,
+	OPTIONS_HTML = 1 << 11, /* --html */
 };
 
 enum { SETTINGS_MAX = 24 };

@@ -160,7 +160,7 @@ const struct setting settings[] = {
 	{"quiesce", NULL, "freeze file systems through the guest agent", OPTIONS_GUEST, FALSE,
 	 apply_quiesce},
 	{"keep-partial", NULL, "after a rollback, keep the partial copy for a later run",
-	 OPTIONS_GUEST, FALSE, apply_keep_partial},
+	 OPTIONS_GUEST | OPTIONS_PARTIAL, FALSE, apply_keep_partial},
 	{"delete-source", NULL, "remove the source when all is proven (default: keep it)",
 	 OPTIONS_GUEST, TRUE, apply_delete_source},
 	{NULL, NULL, NULL, OPTIONS_NONE, FALSE, NULL},

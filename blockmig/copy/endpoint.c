@@ -27,15 +27,32 @@ static gboolean is_same_image(struct endpoint *endpoint, const struct image_info
 	return TRUE;
 }
 
-gboolean endpoint_open(struct endpoint *endpoint, GError **error)
+/*
+ * A target that starts again lets initiators in before it has its LUNs, and before it
+ * knows its own name: what was there a moment ago is waited for.
+ */
+static gboolean open_handle(struct endpoint *endpoint, GError **error)
 {
 	const struct copy_end *end = endpoint->end;
+	GError *cause = NULL;
+
+	endpoint->handle = handle_open(end->url, end->config, endpoint->mode, &cause);
+	if (endpoint->handle)
+		return TRUE;
+	if (endpoint->is_known && end->url->scheme == URL_ISCSI &&
+	    error_is(cause, BLOCKMIG_ERROR_NOT_FOUND))
+		cause->code = BLOCKMIG_ERROR_TRANSIENT;
+	g_propagate_error(error, cause);
+	return FALSE;
+}
+
+gboolean endpoint_open(struct endpoint *endpoint, GError **error)
+{
 	struct image_info info;
 
 	if (endpoint->handle)
 		return TRUE;
-	endpoint->handle = handle_open(end->url, end->config, endpoint->mode, error);
-	if (!endpoint->handle)
+	if (!open_handle(endpoint, error))
 		return FALSE;
 	if (!handle_describe(endpoint->handle, &info, error) ||
 	    !is_same_image(endpoint, &info, error)) {

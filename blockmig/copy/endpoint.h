@@ -24,7 +24,8 @@ struct endpoint {
 
 /*
  * Opens the handle where it is not open.  An image with another identity or size than
- * the one known (or than end->identity asks for) is a PERMANENT error.
+ * the one known (or than end->identity asks for) is a PERMANENT error; a LUN that was
+ * known and is not there is a TRANSIENT one.
  */
 gboolean endpoint_open(struct endpoint *endpoint, GError **error);
 void endpoint_drop(struct endpoint *endpoint);

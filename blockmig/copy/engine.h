@@ -23,7 +23,7 @@
  * fresh destination.  The proof of zeros that were left out: the destination's own
  * trusted extents say so; or it was fresh and has just as many bytes allocated as were
  * written (NFS; where that leaves out more than 256 MiB, but for a few blocks of the
- * file system's own bookkeeping); else they are read.
+ * file system's own bookkeeping); else, and always where it was unattended, they are read.
  *
  * What the source's handle delivers is the content: the proof is that the destination
  * holds just that.  A bit that flips on the way from the source is copied faithfully; only
@@ -90,6 +90,11 @@ struct copy_spec {
 	 * again until a run has succeeded: what was not hashed yet keeps its old row.
 	 */
 	gboolean rehash;
+	/*
+	 * Others had time to change the destination: zeros that were left out there are
+	 * read, and not proven by what is allocated.
+	 */
+	gboolean unattended;
 	guint workers; /* 0: the default */
 	guint64 retry_for_ms;
 	struct throttle *throttle; /* NULL: none */

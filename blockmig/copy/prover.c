@@ -191,7 +191,7 @@ static gboolean is_proven_by_allocation(struct prover *prover, gboolean *proven,
 	struct image_info info;
 
 	*proven = FALSE;
-	if (!engine->spec->fresh)
+	if (!engine->spec->fresh || engine->spec->unattended)
 		return TRUE;
 	if (!handle_describe(prover->destination.handle, &info, error))
 		return FALSE;

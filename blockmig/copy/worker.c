@@ -273,9 +273,24 @@ static gboolean check_unit(struct worker *worker, guint64 index, GError **error)
 enum task { TASK_NONE, TASK_CHECK, TASK_SHARE };
 
 /*
- * Waits for something to do; the end of the copy is the end of the wait.  What was never
- * sent comes first: to check hours of work again must not keep it from going on.
+ * With the mutex held.  What was never sent comes first: to check hours of work again
+ * must not keep it from going on.  Less than a share waits, so that what the checks find
+ * goes with it.
  */
+static enum task pick_task(struct engine *engine, guint64 *index)
+{
+	const guint64 share_bytes = COPY_WINDOW_BYTES / engine->workers;
+
+	if (engine->count[MAP_SEND] >= share_bytes / engine->spec->unit_bytes)
+		return TASK_SHARE;
+	if (map_next_to_check(engine, index)) {
+		map_set(engine, *index, MAP_HELD);
+		return TASK_CHECK;
+	}
+	return engine->count[MAP_SEND] ? TASK_SHARE : TASK_NONE;
+}
+
+/* Waits for something to do; the end of the copy is the end of the wait. */
 static enum task next_task(struct worker *worker, guint64 *index)
 {
 	struct engine *engine = worker->engine;
@@ -285,15 +300,9 @@ static enum task next_task(struct worker *worker, guint64 *index)
 		return TASK_SHARE;
 	g_mutex_lock(&engine->mutex);
 	while (!map_finished(engine) && engine_ending(engine) == GO_ON) {
-		if (engine->count[MAP_SEND]) {
-			task = TASK_SHARE;
+		task = pick_task(engine, index);
+		if (task != TASK_NONE)
 			break;
-		}
-		if (map_next_to_check(engine, index)) {
-			map_set(engine, *index, MAP_HELD);
-			task = TASK_CHECK;
-			break;
-		}
 		g_cond_wait(&engine->changed, &engine->mutex);
 	}
 	g_mutex_unlock(&engine->mutex);

@@ -2,10 +2,6 @@
 
 #include "common/error.h"
 
-#define JOB_COLUMNS                                                                                \
-	"id, kind, domain_uuid, domain_name, disk, source, destination, state, phase,"             \
-	" phase_ended, undoing, result, message, created_s, updated_s"
-
 void ledger_job_free(struct ledger_job *job)
 {
 	if (!job)
@@ -90,23 +86,28 @@ struct ledger_job *ledger_job_get(struct ledger *ledger, gint64 id, GError **err
 	return job;
 }
 
-GPtrArray *ledger_job_list(struct ledger *ledger, gboolean only_open, GError **error)
+GPtrArray *jobs_from_rows(struct ledger *ledger, sqlite3_stmt *row, GError **error)
 {
-	LEDGER_READ(ledger);
 	g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func((GDestroyNotify)ledger_job_free);
 	GError *cause = NULL;
-	sqlite3_stmt *row = ledger_query(ledger, &cause,
-					 "SELECT " JOB_COLUMNS
-					 " FROM job WHERE result = ? OR NOT ? ORDER BY id",
-					 "ii", (gint64)JOB_OPEN, (gint64)only_open);
 
 	while (row && ledger_next(ledger, row, &cause))
 		g_ptr_array_add(jobs, job_from_row(row));
-	if (cause) {
+	if (cause)
 		g_propagate_error(error, cause);
-		return NULL;
-	}
-	return g_steal_pointer(&jobs);
+	return row && !cause ? g_steal_pointer(&jobs) : NULL;
+}
+
+GPtrArray *ledger_job_list(struct ledger *ledger, gboolean only_open, GError **error)
+{
+	LEDGER_READ(ledger);
+
+	return jobs_from_rows(ledger,
+			      ledger_query(ledger, error,
+					   "SELECT " JOB_COLUMNS
+					   " FROM job WHERE result = ? OR NOT ? ORDER BY id",
+					   "ii", (gint64)JOB_OPEN, (gint64)only_open),
+			      error);
 }
 
 struct ledger_job *ledger_job_find(struct ledger *ledger, const char *domain_uuid, const char *disk,

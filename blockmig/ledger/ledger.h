@@ -92,13 +92,15 @@ GPtrArray *ledger_phase_list(struct ledger *ledger, gint64 job, GError **error);
 /* ---- locks ------------------------------------------------------------------ */
 
 /*
- * Takes the lock @key ("job:7", "domain:UUID:vda", "image:IDENTITY") for this
- * process and @job.  BUSY, naming the holder's PID, job and age, where a living
+ * Takes the lock @key ("job:7", "domain:UUID", "image:IDENTITY") for this process and
+ * @job.  BUSY, naming the holder's PID, command, job and since when, where a living
  * process holds it; a dead holder's lock (its PID, start time or boot id is not
  * there any more) is taken over.  Taking one's own lock again for the same job succeeds.
  */
 gboolean ledger_lock(struct ledger *ledger, const char *key, gint64 job, GError **error);
 gboolean ledger_unlock_job(struct ledger *ledger, gint64 job, GError **error);
+/* The same BUSY where a living process holds the lock; takes nothing. */
+gboolean ledger_lock_check(struct ledger *ledger, const char *key, GError **error);
 /* The living process that holds the lock; 0 where none does. */
 int ledger_lock_holder(struct ledger *ledger, const char *key);
 
@@ -156,6 +158,23 @@ gboolean ledger_job_progress(struct ledger *ledger, gint64 job, struct ledger_pr
 gboolean ledger_pass_doubt(struct ledger *ledger, gint64 pass, GError **error);
 /* Forgets a pass's rows. */
 gboolean ledger_pass_clear(struct ledger *ledger, gint64 pass, GError **error);
+/* The pass has @units from now on; rows behind them are forgotten. */
+gboolean ledger_pass_resize(struct ledger *ledger, gint64 pass, guint64 units, GError **error);
+
+/* ---- kept partial copies ------------------------------------------------------- */
+
+/*
+ * A job that was rolled back and still has passes has left its partial copy at the
+ * destination; its document tells where.  Whoever has the passes has the copy: it is
+ * handed on with them, and removed before they are forgotten.
+ */
+/* GPtrArray of struct ledger_job *, newest first. */
+GPtrArray *ledger_kept_list(struct ledger *ledger, GError **error);
+/* Hands the pass @name of @from over to @to, with @units; @from's others are forgotten. */
+gboolean ledger_kept_take(struct ledger *ledger, gint64 from, gint64 to, const char *name,
+			  guint64 units, GError **error);
+/* Forgets all passes of a job: there is no copy (any more) that they tell of. */
+gboolean ledger_kept_forget(struct ledger *ledger, gint64 job, GError **error);
 
 /* ---- datastores ----------------------------------------------------------------- */
 

@@ -49,4 +49,16 @@ char *ledger_text(sqlite3_stmt *statement, int column);
 
 gint64 ledger_now_s(void);
 
+/* jobs.c: the columns of a job's row, and the jobs of a query for them (NULL: it failed). */
+#define JOB_COLUMNS                                                                                \
+	"id, kind, domain_uuid, domain_name, disk, source, destination, state, phase,"             \
+	" phase_ended, undoing, result, message, created_s, updated_s"
+GPtrArray *jobs_from_rows(struct ledger *ledger, sqlite3_stmt *row, GError **error);
+
+/* units.c.  0 with no error where there is no such pass. */
+gint64 pass_read(struct ledger *ledger, gint64 job, const char *name, guint64 *unit_bytes,
+		 guint64 *units, GError **error);
+/* Inside a transaction: as ledger_pass_resize. */
+gboolean pass_resize(struct ledger *ledger, gint64 pass, guint64 units, GError **error);
+
 #endif

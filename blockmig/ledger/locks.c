@@ -94,6 +94,43 @@ static struct holder *lock_read(struct ledger *ledger, const char *key, gint64 *
 	return holder;
 }
 
+/* What the process was started as, in one line; "?" where that cannot be told. */
+static char *process_command(gint64 pid)
+{
+	enum { COMMAND_BYTES = 200 };
+	g_autofree char *path = g_strdup_printf("/proc/%" G_GINT64_FORMAT "/cmdline", pid);
+	g_autofree char *text = NULL;
+	gsize bytes = 0;
+
+	if (!g_file_get_contents(path, &text, &bytes, NULL) || bytes == 0)
+		return g_strdup("?");
+	/* The words end with a NUL each; what else is not for a terminal goes with them. */
+	for (gsize i = 0; i + 1 < bytes; i++)
+		if (g_ascii_iscntrl(text[i]))
+			text[i] = ' ';
+	return g_utf8_make_valid(text, MIN((gssize)strlen(text), COMMAND_BYTES));
+}
+
+static char *clock_time(gint64 unix_s)
+{
+	g_autoptr(GDateTime) time = g_date_time_new_from_unix_local(unix_s);
+
+	return time ? g_date_time_format(time, "%F %T") : g_strdup("?");
+}
+
+static void set_busy(const char *key, const struct holder *holder, gint64 job, gint64 taken_s,
+		     GError **error)
+{
+	g_autofree char *command = process_command(holder->pid);
+	g_autofree char *since = clock_time(taken_s);
+	g_autofree char *age = units_format_time((guint64)MAX(ledger_now_s() - taken_s, 0) * 1000);
+
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
+		    "%s: held by process %" G_GINT64_FORMAT " (%s) for job %" G_GINT64_FORMAT
+		    " since %s (%s); wait for it, or stop it and try again",
+		    key, holder->pid, command, job, since, age);
+}
+
 /* Inside a transaction: whether @self may take the lock for @job. */
 static gboolean lock_is_free(struct ledger *ledger, const char *key, const struct holder *self,
 			     gint64 job, GError **error)
@@ -101,7 +138,6 @@ static gboolean lock_is_free(struct ledger *ledger, const char *key, const struc
 	gint64 held_job = 0, taken_s = 0;
 	GError *cause = NULL;
 	AUTO(holder) holder = lock_read(ledger, key, &held_job, &taken_s, &cause);
-	g_autofree char *age = NULL;
 
 	if (cause) {
 		g_propagate_error(error, cause);
@@ -110,12 +146,7 @@ static gboolean lock_is_free(struct ledger *ledger, const char *key, const struc
 	if (!holder || (holder_equal(holder, self) && held_job == job) ||
 	    !holder_lives(holder, self))
 		return TRUE;
-
-	age = units_format_time((guint64)MAX(ledger_now_s() - taken_s, 0) * 1000);
-	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
-		    "%s: held by process %" G_GINT64_FORMAT " for job %" G_GINT64_FORMAT
-		    " since %s; wait for it, or stop it and try again",
-		    key, holder->pid, held_job, age);
+	set_busy(key, holder, held_job, taken_s, error);
 	return FALSE;
 }
 
@@ -146,6 +177,14 @@ gboolean ledger_unlock_job(struct ledger *ledger, gint64 job, GError **error)
 				     " AND boot = ?",
 				     "iiis", job, self->pid, self->started, self->boot),
 			  error);
+}
+
+gboolean ledger_lock_check(struct ledger *ledger, const char *key, GError **error)
+{
+	LEDGER_READ(ledger);
+	AUTO(holder) self = holder_self();
+
+	return lock_is_free(ledger, key, self, 0, error);
 }
 
 int ledger_lock_holder(struct ledger *ledger, const char *key)

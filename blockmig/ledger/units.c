@@ -7,9 +7,8 @@
 
 #define UNIT_COLUMNS "first, count, state, data_bytes, digest"
 
-/* 0 with no error where there is no such pass. */
-static gint64 pass_read(struct ledger *ledger, gint64 job, const char *name, guint64 *unit_bytes,
-			guint64 *units, GError **error)
+gint64 pass_read(struct ledger *ledger, gint64 job, const char *name, guint64 *unit_bytes,
+		 guint64 *units, GError **error)
 {
 	sqlite3_stmt *row = ledger_query(
 		ledger, error, "SELECT id, unit_bytes, units FROM pass WHERE job = ? AND name = ?",
@@ -204,6 +203,20 @@ static gboolean units_cut(struct ledger *ledger, gint64 pass, guint64 first, gui
 		return FALSE;
 	return (!has_head || unit_keep(ledger, pass, &head, head.index, first, error)) &&
 	       (!has_tail || unit_keep(ledger, pass, &tail, end, tail.index + tail.count, error));
+}
+
+gboolean pass_resize(struct ledger *ledger, gint64 pass, guint64 units, GError **error)
+{
+	return ledger_run(ledger, error, "UPDATE pass SET units = ? WHERE id = ?", "ii",
+			  (gint64)units, pass) &&
+	       units_cut(ledger, pass, units, G_MAXINT64, error);
+}
+
+gboolean ledger_pass_resize(struct ledger *ledger, gint64 pass, guint64 units, GError **error)
+{
+	if (!ledger_begin(ledger, error))
+		return FALSE;
+	return ledger_end(ledger, pass_resize(ledger, pass, units, error), error);
 }
 
 static gboolean units_put(struct ledger *ledger, gint64 pass, const struct ledger_unit *units,

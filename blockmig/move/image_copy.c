@@ -3,6 +3,7 @@
  * job without a domain.
  */
 #include "blockmig/move/image_open.h"
+#include "blockmig/move/kept.h"
 #include "blockmig/move/layout.h"
 #include "blockmig/move/phases.h"
 #include "blockmig/move/start.h"
@@ -96,10 +97,31 @@ static gboolean accept_existing(const struct job *job, struct handle *handle,
 	return TRUE;
 }
 
-/* Where it goes; an image that is overwritten has its new size before it is copied to. */
-static gboolean describe_destination(struct job *job, struct place *place,
-				     const struct move_options *options, GError **error)
+/* Whether a copy that this one can carry on with lies there. */
+static gboolean find_kept(const struct move_context *context, struct job *job,
+			  const struct place *place)
 {
+	g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
+	const struct kept_search search = {
+		.context = context,
+		.options = context->options,
+		.job = job,
+		.format = job->destination->format,
+		.words = words,
+	};
+	const gboolean found = kept_at(&search, place);
+
+	for (guint i = 0; i < words->len; i++)
+		if (context->reporter && context->reporter->warning)
+			context->reporter->warning(0, words->pdata[i], context->reporter->data);
+	return found;
+}
+
+/* Where it goes; an image that is overwritten has its new size before it is copied to. */
+static gboolean describe_destination(const struct move_context *context, struct job *job,
+				     struct place *place, GError **error)
+{
+	const struct move_options *options = context->options;
 	g_autoptr(GError) failure = NULL;
 	AUTO(handle) handle = handle_open(place->url, place->transport, HANDLE_WRITE, &failure);
 	const char *format =
@@ -108,7 +130,7 @@ static gboolean describe_destination(struct job *job, struct place *place,
 	job->destination = layer_new(&place->source, format);
 	job->destination_url = url_format(place->url);
 	job->destination_made = error_is(failure, BLOCKMIG_ERROR_NOT_FOUND);
-	if (job->destination_made)
+	if (find_kept(context, job, place) || job->destination_made)
 		return TRUE;
 	if (!handle) {
 		g_propagate_error(error, g_steal_pointer(&failure));
@@ -182,7 +204,7 @@ static struct job *describe(struct move_context *context, const char *source,
 		       job->source_url);
 		return NULL;
 	}
-	if (!describe_destination(job, place, options, error))
+	if (!describe_destination(context, job, place, error))
 		return NULL;
 	if (!job->destination_made && !place_same_image(view->place, place, &same, error))
 		return NULL;

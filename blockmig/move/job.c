@@ -54,6 +54,7 @@ static const struct field fields[] = {
 	FIELD(FIELD_TEXT, destination_identity),
 	FIELD(FIELD_BOOL, destination_made),
 	FIELD(FIELD_BOOL, destination_fresh),
+	FIELD(FIELD_U64, taken_over),
 	FIELD(FIELD_INT, qemu_uid),
 	FIELD(FIELD_INT, qemu_gid),
 	FIELD(FIELD_TEXT, overlay_folder),

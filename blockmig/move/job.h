@@ -50,6 +50,7 @@ struct job {
 	char *destination_identity;
 	gboolean destination_made; /* a file that we created */
 	gboolean destination_fresh;
+	guint64 taken_over; /* the rolled back job whose partial copy this one uses; 0: none */
 
 	int qemu_uid, qemu_gid;
 	char *overlay_folder;

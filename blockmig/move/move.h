@@ -86,7 +86,8 @@ struct move_context {
 	const char *uri;	 /* as the user gave it, for the guardian; NULL: the default */
 	struct ledger *ledger;
 	struct config *config;
-	const struct move_options *options; /* NULL for resume and abort: the job has its own */
+	/* NULL for resume: the job has its own; of abort's, or NULL, keep_partial counts. */
+	const struct move_options *options;
 	/* Puts into a job's own options what the user wants otherwise now; or NULL. */
 	void (*amend)(struct move_options *options, const void *data);
 	const void *amend_data;

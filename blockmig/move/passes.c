@@ -67,6 +67,7 @@ gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
 		.range_count = pass->range_count,
 		.fresh = pass->fresh,
 		.rehash = pass->rehash,
+		.unattended = pass->unattended,
 		.prove = job->options.verify,
 		.workers = job->options.workers,
 		.retry_for_ms = job->options.retry_for_ms,

@@ -20,8 +20,9 @@ struct pass {
 	const struct copy_range *ranges; /* NULL: all of it */
 	guint64 range_count;
 	gboolean fresh;
-	gboolean rehash; /* the source may have changed since an earlier run */
-	guint round;	 /* for the progress; 0: the seed */
+	gboolean rehash;     /* the source may have changed since an earlier run */
+	gboolean unattended; /* and so may the destination */
+	guint round;	     /* for the progress; 0: the seed */
 };
 
 /* Runs the pass to its end, proven where the job asks; adds to the job's totals. */

@@ -1,4 +1,5 @@
 #include "blockmig/move/image_open.h"
+#include "blockmig/move/kept.h"
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/preflight.h"
 #include "blockmig/move/usage.h"
@@ -161,39 +162,8 @@ static struct place *smallest_lun(struct preflight *preflight, const struct data
 
 /* ---- the checks ------------------------------------------------------------------------------ */
 
-static void check_existing(struct preflight *preflight, struct handle *handle)
-{
-	struct job *job = preflight->job;
-	g_autofree char *url = url_format(preflight->destination->url);
-	struct image_info info;
-	g_autoptr(GError) failure = NULL;
-	g_autofree char *have = NULL, *need = NULL;
-
-	if (!handle_describe(handle, &info, &failure)) {
-		preflight_obstacle(preflight, "%s", failure->message);
-		return;
-	}
-	have = units_format_size(info.size_bytes);
-	need = units_format_size(job_destination_bytes(job));
-	if (holds_files(preflight->destination->url) && !info.is_device)
-		preflight_obstacle(preflight, "%s exists already: name another file, or remove it",
-				   url);
-	else if (info.size_bytes < job_destination_bytes(job))
-		preflight_obstacle(preflight,
-				   "%s is too small: it has %" G_GUINT64_FORMAT
-				   " bytes (%s), the image "
-				   "needs %" G_GUINT64_FORMAT " (%s)",
-				   url, info.size_bytes, have, job_destination_bytes(job), need);
-	else if (!preflight->options->overwrite && image_looks_used(handle))
-		preflight_obstacle(
-			preflight,
-			"%s is not empty: --overwrite says that what it holds may be lost", url);
-	/* A device larger than the image would grow the guest's disk without a slice. */
-	if (info.size_bytes > job->virtual_bytes && !job->data_offset && info.is_device)
-		job->destination->source.slice_bytes = job->virtual_bytes;
-}
-
-static void check_room(struct preflight *preflight)
+/* @there_bytes: of what the image needs, those that are at the destination already. */
+static void check_room(struct preflight *preflight, guint64 there_bytes)
 {
 	const struct place *place = preflight->destination;
 	guint64 total, needed = preflight->source_allocated;
@@ -208,6 +178,7 @@ static void check_room(struct preflight *preflight)
 	}
 	if (needed == G_MAXUINT64)
 		needed = preflight->job->content_bytes;
+	needed -= MIN(needed, there_bytes);
 	if (preflight->plan->free_bytes < needed) {
 		g_autofree char *have = units_format_size(preflight->plan->free_bytes);
 		g_autofree char *need = units_format_size(needed);
@@ -217,6 +188,49 @@ static void check_room(struct preflight *preflight)
 				   " bytes), %s needed (%" G_GUINT64_FORMAT " bytes)",
 				   have, preflight->plan->free_bytes, need, needed);
 	}
+}
+
+/* What is there and is no copy of ours must not be lost. */
+static void check_foreign(struct preflight *preflight, struct handle *handle,
+			  const struct image_info *info)
+{
+	const struct job *job = preflight->job;
+	g_autofree char *url = url_format(preflight->destination->url);
+	g_autofree char *have = units_format_size(info->size_bytes);
+	g_autofree char *need = units_format_size(job_destination_bytes(job));
+
+	if (holds_files(preflight->destination->url) && !info->is_device)
+		preflight_obstacle(preflight, "%s exists already: name another file, or remove it",
+				   url);
+	else if (info->size_bytes < job_destination_bytes(job))
+		preflight_obstacle(preflight,
+				   "%s is too small: it has %" G_GUINT64_FORMAT
+				   " bytes (%s), the image "
+				   "needs %" G_GUINT64_FORMAT " (%s)",
+				   url, info->size_bytes, have, job_destination_bytes(job), need);
+	else if (!preflight->options->overwrite && image_looks_used(handle))
+		preflight_obstacle(
+			preflight,
+			"%s is not empty: --overwrite says that what it holds may be lost", url);
+}
+
+static void check_existing(struct preflight *preflight, struct handle *handle)
+{
+	struct job *job = preflight->job;
+	struct image_info info;
+	g_autoptr(GError) failure = NULL;
+
+	if (!handle_describe(handle, &info, &failure)) {
+		preflight_obstacle(preflight, "%s", failure->message);
+		return;
+	}
+	if (!job->taken_over)
+		check_foreign(preflight, handle, &info);
+	else if (!info.is_device)
+		check_room(preflight, info.allocated_bytes);
+	/* A device larger than the image would grow the guest's disk without a slice. */
+	if (info.size_bytes > job->virtual_bytes && !job->data_offset && info.is_device)
+		job->destination->source.slice_bytes = job->virtual_bytes;
 }
 
 static void check_overlays(struct preflight *preflight)
@@ -253,19 +267,32 @@ static void check_same(struct preflight *preflight)
 				   preflight->job->source_url);
 }
 
+static struct kept_search search_for(const struct preflight *preflight, const char *format)
+{
+	return (struct kept_search){
+		.context = preflight->context,
+		.options = preflight->options,
+		.job = preflight->job,
+		.format = format,
+		.words = preflight->plan->warnings,
+	};
+}
+
 static struct place *choose_place(struct preflight *preflight, const struct datastore *datastore,
 				  GError **error)
 {
 	gboolean device = !holds_files(datastore->url);
 	const char *format = choose_format(preflight, device);
+	const struct kept_search search = search_for(preflight, format);
 	struct place *place;
 
 	if (!datastore->url->is_place)
 		place = place_of_url(preflight->context->config, datastore->url, error);
-	else if (device)
-		place = smallest_lun(preflight, datastore, error);
 	else
-		place = free_name(preflight, datastore, format, error);
+		place = kept_in(&search, datastore);
+	if (!place && datastore->url->is_place)
+		place = device ? smallest_lun(preflight, datastore, error)
+			       : free_name(preflight, datastore, format, error);
 	if (place)
 		preflight->job->destination = layer_new(&place->source, format);
 	return place;
@@ -320,6 +347,16 @@ static void check_maintenance(struct preflight *preflight)
 	}
 }
 
+/* A copy of ours at the very place that the user named. */
+static void search_named(struct preflight *preflight)
+{
+	const struct kept_search search =
+		search_for(preflight, preflight->job->destination->format);
+
+	if (!preflight->datastore->url->is_place)
+		kept_at(&search, preflight->destination);
+}
+
 static void check_place(struct preflight *preflight)
 {
 	struct job *job = preflight->job;
@@ -337,11 +374,12 @@ static void check_place(struct preflight *preflight)
 	handle = handle_open(place->url, place->transport, HANDLE_READ, &failure);
 	if (handle) {
 		settle_device(preflight, handle);
+		search_named(preflight);
 		check_same(preflight);
 		check_existing(preflight, handle);
 	} else if (error_is(failure, BLOCKMIG_ERROR_NOT_FOUND) && holds_files(place->url)) {
 		job->destination_made = TRUE;
-		check_room(preflight);
+		check_room(preflight, 0);
 	} else {
 		preflight_obstacle(preflight, "the destination cannot be opened: %s",
 				   failure->message);

@@ -1,4 +1,7 @@
+#include "blockmig/move/kept.h"
+#include "blockmig/move/passes.h"
 #include "blockmig/move/phases.h"
+#include "blockmig/move/start.h"
 
 #include "blockmig/copy/endpoint.h"
 #include "blockmig/vm/image_tool.h"
@@ -125,14 +128,48 @@ static gboolean read_as_qemu(struct move *move, char **dump, GError **error)
 	return tool_run(as_other ? other : plain, TOOL_DEADLINE_MS, dump, error);
 }
 
-/* A file of our own loses the block, too: its allocation proves what was left out (NFS). */
-static gboolean erase_nonce(struct move *move, struct handle *handle, GError **error)
+/*
+ * The first block as it was @before.  A new file loses it, too: its allocation proves what
+ * was left out (NFS).
+ */
+static gboolean erase_nonce(struct move *move, struct handle *handle, const void *before,
+			    GError **error)
 {
+	const struct job *job = move->job;
 	guint64 size_bytes = handle->size_bytes;
 
-	if (!move->job->destination_made)
+	if (job->taken_over && !buffer_is_zero(before, TRANSPORT_ALIGN))
+		return handle_write(handle, before, TRANSPORT_ALIGN, 0, error);
+	if (job->taken_over || !job->destination_made)
 		return handle_zero(handle, TRANSPORT_ALIGN, 0, error);
 	return handle_resize(handle, 0, error) && handle_resize(handle, size_bytes, error);
+}
+
+/* Writes the nonce, and has QEMU's address read; *dump is what that showed. */
+static gboolean show_nonce(struct move *move, struct handle *handle, const guint8 *nonce,
+			   char **dump, GError **error)
+{
+	void *block = transport_buffer_new(TRANSPORT_ALIGN);
+	void *before = transport_buffer_new(TRANSPORT_ALIGN);
+	g_autoptr(GError) failure = NULL;
+	gboolean good =
+		!move->job->taken_over || handle_read(handle, before, TRANSPORT_ALIGN, 0, error);
+
+	if (good) {
+		memset(block, 0, TRANSPORT_ALIGN);
+		memcpy(block, nonce, NONCE_BYTES);
+		good = handle_write(handle, block, TRANSPORT_ALIGN, 0, &failure) &&
+		       handle_flush(handle, &failure) && read_as_qemu(move, dump, &failure);
+		/* Whatever happened, the image is to be as it was. */
+		if (!erase_nonce(move, handle, before, good ? &failure : NULL) ||
+		    !handle_flush(handle, good ? &failure : NULL))
+			good = FALSE;
+		if (!good)
+			g_propagate_error(error, g_steal_pointer(&failure));
+	}
+	transport_buffer_free(before);
+	transport_buffer_free(block);
+	return good;
 }
 
 /*
@@ -142,35 +179,49 @@ static gboolean erase_nonce(struct move *move, struct handle *handle, GError **e
 static gboolean prove_same_place(struct move *move, struct handle *handle, GError **error)
 {
 	const struct source *source = &move->job->destination->source;
-	void *block = transport_buffer_new(TRANSPORT_ALIGN);
 	guint8 nonce[NONCE_BYTES];
 	g_autofree char *dump = NULL;
 
 	if (source->type == SOURCE_ISCSI && source->auth_user) {
-		transport_buffer_free(block);
 		move_warn(move, "the guest's own address of the destination was not tried: it "
 				"needs a secret that only libvirt has");
 		return TRUE;
 	}
 	for (guint i = 0; i < NONCE_BYTES; i++)
 		nonce[i] = (guint8)g_random_int_range(0, 256);
-	memcpy(block, nonce, NONCE_BYTES);
-	gboolean good = handle_write(handle, block, TRANSPORT_ALIGN, 0, error) &&
-			handle_flush(handle, error) && read_as_qemu(move, &dump, error);
-	gboolean same = good && dump_matches(dump, nonce);
+	if (!show_nonce(move, handle, nonce, &dump, error))
+		return FALSE;
+	if (dump_matches(dump, nonce))
+		return TRUE;
+	g_autofree char *theirs = source_text(source);
 
-	transport_buffer_free(block);
-	if (good && !same) {
-		g_autofree char *theirs = source_text(source);
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+		    "%s and %s are not the same place: what was written to the first does not "
+		    "show in the second. Check path= and url= of the datastore",
+		    move->job->destination_url, theirs);
+	return FALSE;
+}
 
+/* The size that is needed, and whether it reads as zeros where nothing was written. */
+static gboolean settle(struct move *move, struct handle *handle, GError **error)
+{
+	struct job *job = move->job;
+	struct image_info info;
+
+	if (job->taken_over && !kept_settle(move, handle, error))
+		return FALSE;
+	if (!handle_describe(handle, &info, error))
+		return FALSE;
+	if (info.size_bytes < job_destination_bytes(job)) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
-			    "%s and %s are not the same place: what was written to the first "
-			    "does not show in the second. Check path= and url= of the datastore",
-			    move->job->destination_url, theirs);
+			    "%s has %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " are needed",
+			    job->destination_url, info.size_bytes, job_destination_bytes(job));
+		return FALSE;
 	}
-	/* Whatever happened, the image is to be as fresh as it was. */
-	return erase_nonce(move, handle, same ? error : NULL) &&
-	       handle_flush(handle, same ? error : NULL) && same;
+	if (job->taken_over)
+		return TRUE;
+	job->destination_fresh = job->destination_made;
+	return job->destination_made || is_blank(handle, &info, &job->destination_fresh, error);
 }
 
 gboolean prepare_run(struct move *move, GError **error)
@@ -180,38 +231,34 @@ gboolean prepare_run(struct move *move, GError **error)
 
 	if (job->destination_identity)
 		return TRUE;
-	if (job->destination_made && !make_file(move, error))
+	if (job->destination_made && !job->taken_over && !make_file(move, error))
 		return FALSE;
 
 	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
 					  HANDLE_WRITE, error);
 
-	if (!handle || !handle_describe(handle, &info, error))
-		return FALSE;
-	if (info.size_bytes < job_destination_bytes(job)) {
-		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
-			    "%s has %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " are needed",
-			    job->destination_url, info.size_bytes, job_destination_bytes(job));
-		return FALSE;
-	}
-	job->destination_fresh = job->destination_made;
-	if (!job->destination_made && !is_blank(handle, &info, &job->destination_fresh, error))
+	/* By whatever name another blockmig knows it: before the first byte is written. */
+	if (!handle || !handle_describe(handle, &info, error) ||
+	    !start_lock_image(move->context.ledger, info.identity, job->destination_url, job->id,
+			      error) ||
+	    !settle(move, handle, error))
 		return FALSE;
 	if (move->context.session && !prove_same_place(move, handle, error))
 		return FALSE;
 	job->destination_identity = g_strdup(info.identity);
-	return move_save(move, error);
+	return kept_forget_replaced(move, error) && move_save(move, error);
 }
 
+/* FALSE, with a warning, where it may still be there. */
 static gboolean is_gone(struct move *move, GError **failure)
 {
-	if (error_is(*failure, BLOCKMIG_ERROR_NOT_FOUND)) {
-		g_clear_error(failure);
-		return TRUE;
-	}
-	move_warn(move, "%s is left behind: %s", move->job->destination_url, (*failure)->message);
+	const gboolean gone = error_is(*failure, BLOCKMIG_ERROR_NOT_FOUND);
+
+	if (!gone)
+		move_warn(move, "%s is left behind: %s", move->job->destination_url,
+			  (*failure)->message);
 	g_clear_error(failure);
-	return TRUE;
+	return gone;
 }
 
 static gboolean remove_file(struct move *move, const struct url *url, GError **error)
@@ -236,15 +283,12 @@ static gboolean remove_patiently(struct move *move, const struct url *url, GErro
 	return TRUE;
 }
 
-/* What a dead peer does not let us remove is no reason to keep the guest waiting. */
-gboolean prepare_undo(struct move *move, GError **error)
+/* The rounds that became layers of their own: no later run can use them. */
+static void remove_landed(struct move *move)
 {
-	struct job *job = move->job;
+	const struct job *job = move->job;
 	g_autoptr(GError) failure = NULL;
 
-	(void)error;
-	if (job->options.keep_partial)
-		return TRUE;
 	for (guint i = 0; i < job->overlays->len; i++) {
 		const struct overlay *overlay = job_overlay(job, i);
 
@@ -256,21 +300,44 @@ gboolean prepare_undo(struct move *move, GError **error)
 		if (!remove_patiently(move, landed, &failure))
 			is_gone(move, &failure);
 	}
-	if (job->destination_made) {
-		if (!remove_patiently(move, move->destination->url, &failure))
-			is_gone(move, &failure);
+}
+
+/* Whether nothing of the copy is there any more. */
+static gboolean remove_copy(struct move *move)
+{
+	const struct job *job = move->job;
+	g_autoptr(GError) failure = NULL;
+
+	if (job->destination_made)
+		return remove_patiently(move, move->destination->url, &failure) ||
+		       is_gone(move, &failure);
+	if (!job->destination_identity || !job->destination_fresh)
+		return TRUE;
+	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
+					  HANDLE_WRITE, &failure);
+
+	return (handle && handle_zero(handle, handle->size_bytes, 0, &failure) &&
+		handle_flush(handle, &failure)) ||
+	       is_gone(move, &failure);
+}
+
+/* What a dead peer does not let us remove is no reason to keep the guest waiting. */
+gboolean prepare_undo(struct move *move, GError **error)
+{
+	const struct job *job = move->job;
+	struct ledger *ledger = move->context.ledger;
+
+	/* Until its passes are this job's, the copy is the one's that left it. */
+	if (job->taken_over && !ledger_pass_find(ledger, job->id, PASS_BASE))
+		return TRUE;
+	remove_landed(move);
+	if (kept_wanted(move)) {
+		move_warn(move,
+			  "the partial copy stays at %s: the same command again hashes the source "
+			  "and sends only what changed",
+			  job->destination_url);
 		return TRUE;
 	}
-	AUTO(handle) handle =
-		job->destination_identity && job->destination_fresh
-			? handle_open(move->destination->url, move->destination->transport,
-				      HANDLE_WRITE, &failure)
-			: NULL;
-
-	if (handle && !(handle_zero(handle, handle->size_bytes, 0, &failure) &&
-			handle_flush(handle, &failure)))
-		is_gone(move, &failure);
-	else if (failure)
-		is_gone(move, &failure);
-	return TRUE;
+	/* What is left behind stays known. */
+	return !remove_copy(move) || ledger_kept_forget(ledger, job->id, error);
 }

@@ -238,6 +238,11 @@ gboolean runner_abort(struct move *move, const struct phase *phases, GError **er
 			    move->job->id, move->job->id);
 		return FALSE;
 	}
+	move->job->failure = BLOCKMIG_ERROR_STOPPED;
+	move->job->options.keep_partial |=
+		move->context.options && move->context.options->keep_partial;
+	if (!move_save(move, error))
+		return FALSE;
 	if (!undo_from(move, phases, phase_number(phases, record->phase), &problem)) {
 		fail_half_undone(move, "aborted by the user", problem, error);
 		return FALSE;

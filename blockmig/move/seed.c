@@ -1,7 +1,11 @@
+#include "blockmig/move/image_open.h"
+#include "blockmig/move/kept.h"
 #include "blockmig/move/passes.h"
 #include "blockmig/move/phases.h"
 
+#include "blockmig/copy/endpoint.h"
 #include "blockmig/vm/image_tool.h"
+#include "common/error.h"
 
 /*
  * A file that is copied as it is may have grown until it was frozen: the destination is to
@@ -35,13 +39,84 @@ static const char *file_of(const struct source *source)
 	return source->type == SOURCE_FILE ? source->path : NULL;
 }
 
+/* The bare source as it is now; tried for as long as the copy itself would be. */
+static struct image_view *view_source(struct move *move, GError **error)
+{
+	const struct job *job = move->job;
+	struct backoff backoff;
+	GError *cause = NULL;
+
+	backoff_init(&backoff, job->options.retry_for_ms);
+	for (;;) {
+		struct image_view *view = image_view_open(move->context.config, job->source_url,
+							  job->source->format, &cause);
+
+		if (view)
+			return view;
+		if (!endpoint_may_retry(&backoff, &cause)) {
+			g_propagate_error(error, cause);
+			return NULL;
+		}
+	}
+}
+
+static gboolean resize_copy(struct move *move, guint64 bytes, GError **error)
+{
+	struct job *job = move->job;
+
+	if (job->data_offset) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "%s has %" G_GUINT64_FORMAT " bytes now, and had %" G_GUINT64_FORMAT
+			    " when its copy was begun: the same command again begins anew",
+			    job->source_url, bytes, job->content_bytes);
+		return FALSE;
+	}
+	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
+					  HANDLE_WRITE, error);
+
+	if (!handle || (!image_is_device(handle) && !handle_resize(handle, bytes, error)))
+		return FALSE;
+	job->virtual_bytes = job->content_bytes = bytes;
+	return move_save(move, error);
+}
+
+/*
+ * Nothing keeps a bare image still between two runs: it may be in use, or have another
+ * size than when its copy was begun.
+ */
+static gboolean measure_bare(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	const gint64 pass = ledger_pass_find(move->context.ledger, job->id, PASS_BASE);
+
+	if (image_is_written(move->source)) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
+			    "%s is open for writing in a running guest: shut the guest off first",
+			    job->source_url);
+		return FALSE;
+	}
+	AUTO(image_view) view = view_source(move, error);
+
+	if (!view)
+		return FALSE;
+	const guint64 bytes = job->through_qemu ? view->virtual_bytes : view->info.size_bytes;
+
+	if (bytes != job->content_bytes && !resize_copy(move, bytes, error))
+		return FALSE;
+	return !pass || ledger_pass_resize(move->context.ledger, pass,
+					   copy_units(bytes, job->options.chunk_bytes), error);
+}
+
 gboolean seed_run(struct move *move, GError **error)
 {
 	struct job *job = move->job;
 	AUTO(image_server) server = NULL;
 
-	if (job->domain_uuid &&
-	    (!freeze_sync(&job->source->source, error) || !measure_frozen(move, error)))
+	if (job->domain_uuid
+		    ? !freeze_sync(&job->source->source, error) || !measure_frozen(move, error)
+		    : !measure_bare(move, error))
+		return FALSE;
+	if (!kept_take(move, error))
 		return FALSE;
 	struct pass pass = {
 		.name = PASS_BASE,
@@ -55,8 +130,10 @@ gboolean seed_run(struct move *move, GError **error)
 		.content_bytes = job->content_bytes,
 		.fresh = job->destination_fresh,
 		/* Nothing keeps a bare image still between two runs. */
-		.rehash = !job->domain_uuid &&
-			  ledger_pass_find(move->context.ledger, job->id, PASS_BASE) != 0,
+		.rehash = job->taken_over ||
+			  (!job->domain_uuid &&
+			   ledger_pass_find(move->context.ledger, job->id, PASS_BASE) != 0),
+		.unattended = job->taken_over != 0,
 	};
 
 	if (job->through_qemu) {

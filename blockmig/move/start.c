@@ -12,8 +12,13 @@ static char *domain_key(const char *uuid)
 	return g_strdup_printf("domain:%s", uuid);
 }
 
-static gboolean lock_image(struct ledger *ledger, const char *identity, const char *url, gint64 job,
-			   GError **error)
+static char *job_key(gint64 job)
+{
+	return g_strdup_printf("job:%" G_GINT64_FORMAT, job);
+}
+
+gboolean start_lock_image(struct ledger *ledger, const char *identity, const char *url, gint64 job,
+			  GError **error)
 {
 	g_autofree char *key = g_strdup_printf("image:%s", identity && *identity ? identity : url);
 
@@ -22,13 +27,14 @@ static gboolean lock_image(struct ledger *ledger, const char *identity, const ch
 
 gboolean start_lock(struct ledger *ledger, const struct job *job, GError **error)
 {
-	g_autofree char *self = g_strdup_printf("job:%" G_GINT64_FORMAT, job->id);
+	g_autofree char *self = job_key(job->id);
 	g_autofree char *domain = job->domain_uuid ? domain_key(job->domain_uuid) : NULL;
 
 	return ledger_lock(ledger, self, job->id, error) &&
 	       (!domain || ledger_lock(ledger, domain, job->id, error)) &&
-	       lock_image(ledger, job->source_identity, job->source_url, job->id, error) &&
-	       lock_image(ledger, job->destination_identity, job->destination_url, job->id, error);
+	       start_lock_image(ledger, job->source_identity, job->source_url, job->id, error) &&
+	       start_lock_image(ledger, job->destination_identity, job->destination_url, job->id,
+				error);
 }
 
 gboolean start_add(struct move_context *context, const char *kind, struct job *job, GError **error)
@@ -214,28 +220,53 @@ void start_copy_options(struct job *job, const struct move_options *options)
 	job->options.scratch = g_strdup(options->scratch);
 }
 
+/* By its URL, or by a look at what lies there: a place has more names than one. */
+static gboolean is_there(const struct move_context *context, const struct datastore *datastore,
+			 const struct url *image, const struct job *job)
+{
+	AUTO(url) folder = url_parent(image);
+	g_autofree char *wanted = url_format(datastore->url);
+	g_autofree char *exact = url_format(image);
+	g_autofree char *place_name = folder ? url_format(folder) : NULL;
+	g_autofree char *name = url_basename(image);
+	struct image_info info;
+
+	if (g_str_equal(wanted, exact) || g_strcmp0(wanted, place_name) == 0)
+		return TRUE;
+	if (!job->destination_identity || !*job->destination_identity)
+		return FALSE;
+	AUTO(place) place = place_in_datastore(context->config, datastore, name, FALSE, NULL);
+	AUTO(handle) handle =
+		place ? handle_open(place->url, place->transport, HANDLE_READ, NULL) : NULL;
+
+	return handle && handle_describe(handle, &info, NULL) &&
+	       g_str_equal(info.identity, job->destination_identity);
+}
+
 /* Whether an open job goes where the user wants the disk to go now. */
 static gboolean same_destination(struct move_context *context, const struct ledger_job *record,
 				 const char *to)
 {
-	const struct datastore *datastore = config_datastore(context->config, to, NULL, NULL);
+	g_autofree char *pool = session_pool_xml(context->session, to, NULL);
+	const struct datastore *datastore = config_datastore(context->config, to, pool, NULL);
 	AUTO(url) image = url_parse(record->destination, NULL);
+	AUTO(job) job = job_from_json(record->state, NULL);
 
-	if (!datastore || !image)
-		return FALSE;
-	AUTO(url) folder = url_parent(image);
-	g_autofree char *wanted = url_format(datastore->url);
-	g_autofree char *exact = url_format(image);
-	g_autofree char *place = folder ? url_format(folder) : NULL;
-
-	return g_str_equal(wanted, exact) || g_strcmp0(wanted, place) == 0;
+	return datastore && image && job && is_there(context, datastore, image, job);
 }
 
 static gboolean carry_on(struct move_context *context, const struct ledger_job *record,
 			 const char *to, struct move_summary **summary, GError **error)
 {
+	g_autofree char *key = job_key(record->id);
+
 	if (same_destination(context, record, to))
 		return move_resume(context, record->id, summary, error);
+	if (!ledger_lock_check(context->ledger, key, error)) {
+		g_prefix_error(error, "%s/%s is on its way to %s: ", record->domain_name,
+			       record->disk, record->destination);
+		return FALSE;
+	}
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
 		    "%s/%s is on its way to %s already (job %" G_GINT64_FORMAT
 		    "): blockmig resume %" G_GINT64_FORMAT " or abort %" G_GINT64_FORMAT " first",
@@ -263,22 +294,23 @@ gboolean move_start(struct move_context *context, const char *domain, const char
 		return carry_on(context, open, to, summary, error);
 
 	g_autofree char *key = domain_key(uuid);
-	int holder = ledger_lock_holder(context->ledger, key);
 
-	if (holder) {
-		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
-			    "domain %s is being moved by another blockmig (PID %d)", name, holder);
+	if (!ledger_lock_check(context->ledger, key, error)) {
+		g_prefix_error(error, "domain %s is being moved by another blockmig: ", name);
 		return FALSE;
 	}
 	AUTO(preflight) preflight = preflight_run(context, domain, disk, to, error);
 
-	if (!preflight || !preflight_passed(preflight, error))
+	if (!preflight)
 		return FALSE;
+	/* They may tell what an obstacle does not. */
 	for (guint i = 0; i < preflight->plan->warnings->len; i++)
 		if (context->reporter && context->reporter->warning)
 			context->reporter->warning(0,
 						   g_ptr_array_index(preflight->plan->warnings, i),
 						   context->reporter->data);
+	if (!preflight_passed(preflight, error))
+		return FALSE;
 
 	struct job *job = g_steal_pointer(&preflight->job);
 

@@ -9,6 +9,10 @@
 /* The locks of the job, its domain and both images; BUSY where somebody else holds one. */
 gboolean start_lock(struct ledger *ledger, const struct job *job, GError **error);
 
+/* The lock of one image: by its identity, or by its URL where it has none (yet). */
+gboolean start_lock_image(struct ledger *ledger, const char *identity, const char *url, gint64 job,
+			  GError **error);
+
 /* Adds the job (its id is set) and locks it; on failure it is ended again. */
 gboolean start_add(struct move_context *context, const char *kind, struct job *job, GError **error);
 

@@ -215,7 +215,7 @@ test_second_blockmig_is_told_who_is_first() {
 	first=$!
 	wait_until 20 bash -c "'$build/blockmig' status --json | grep -q seed"
 	expect 75 blockmig migrate one vda --to nfs
-	says "$first"
+	says "process $first .*migrate one vda --to nfs.* job 1 since 20"
 	kill -INT $first
 	wait $first || true
 	expect 75 blockmig migrate one vda --to iscsi

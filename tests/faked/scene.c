@@ -302,11 +302,16 @@ void scene_assert_moved(const struct scene *scene, const char *format)
 
 void scene_assert_home(const struct scene *scene)
 {
+	scene_assert_home_leaving(scene, "");
+}
+
+void scene_assert_home_leaving(const struct scene *scene, const char *left)
+{
 	g_autofree char *inactive = fake_domain_xml(FAKE_UUID, TRUE);
 
 	ck_assert_msg(strcmp(inactive, scene->before) == 0, "the inactive XML is:\n%s", inactive);
 	assert_one_layer(FALSE, scene->source, scene->format);
-	assert_listing("dst", "");
+	assert_listing("dst", left);
 	assert_source_folder(scene);
 	scene_assert_content(scene);
 }

@@ -63,5 +63,7 @@ struct job *scene_job(const struct scene *scene);
 void scene_assert_moved(const struct scene *scene, const char *format);
 /* On its source with the XML of before, byte for byte; nothing at the destination. */
 void scene_assert_home(const struct scene *scene);
+/* The same, but that the files @left (as of fake_listing) lie at the destination. */
+void scene_assert_home_leaving(const struct scene *scene, const char *left);
 
 #endif

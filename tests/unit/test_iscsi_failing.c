@@ -1,3 +1,4 @@
+#include "blockmig/copy/endpoint.h"
 #include "common/units.h"
 #include "tests/unit/images.h"
 #include "tests/unit/servers.h"
@@ -5,7 +6,7 @@
 
 #include <string.h>
 
-enum { STALL_MS = 1500, LUN = 1, LUN_4K = 2, LUN_THIN = 3 };
+enum { STALL_MS = 1500, LUN = 1, LUN_4K = 2, LUN_THIN = 3, LUN_MISSING = 9 };
 
 static const struct transport_config config = {.stall_ms = STALL_MS};
 
@@ -273,6 +274,22 @@ START_TEST(write_protected_lun_is_permanent_and_says_so)
 }
 END_TEST
 
+START_TEST(a_lun_that_was_there_and_is_gone_is_waited_for)
+{
+	AUTO(url) url = url_of(LUN_MISSING);
+	struct copy_end end = {.url = url, .config = &config};
+	struct endpoint endpoint = {.end = &end, .mode = HANDLE_READ};
+	g_autoptr(GError) error = NULL;
+
+	ck_assert(!endpoint_open(&endpoint, &error));
+	assert_code(error, BLOCKMIG_ERROR_NOT_FOUND);
+	g_clear_error(&error);
+	endpoint.is_known = TRUE;
+	ck_assert(!endpoint_open(&endpoint, &error));
+	assert_code(error, BLOCKMIG_ERROR_TRANSIENT);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *suite = suite_create("iscsi, failing");
@@ -296,6 +313,7 @@ static Suite *suite(void)
 	tcase_add_test(failing, header_digest_is_taken_where_the_target_has_it);
 	tcase_add_test(failing, reset_between_write_and_flush_makes_the_flush_fail);
 	tcase_add_test(failing, write_protected_lun_is_permanent_and_says_so);
+	tcase_add_test(failing, a_lun_that_was_there_and_is_gone_is_waited_for);
 	suite_add_tcase(suite, failing);
 	return suite;
 }

@@ -8,14 +8,15 @@ static gboolean job_call(const char *name, const struct move_context *context, g
 {
 	g_autofree char *key = g_strdup_printf("%" G_GINT64_FORMAT, job);
 
-	ck_assert_ptr_null(context->options);
-	g_string_append_printf(calls, "%s(%s%s) ", name, key, context->session ? "" : ",alone");
+	g_string_append_printf(calls, "%s(%s%s%s) ", name, key, context->session ? "" : ",alone",
+			       context->options && context->options->keep_partial ? ",kept" : "");
 	return end(key, summary, error);
 }
 
 gboolean move_resume(struct move_context *context, gint64 job, struct move_summary **summary,
 		     GError **error)
 {
+	ck_assert_ptr_null(context->options);
 	return job_call("resume", context, job, summary, error);
 }
 
@@ -87,6 +88,19 @@ START_TEST(an_abort_that_put_everything_back_is_exit_status_0)
 }
 END_TEST
 
+START_TEST(an_abort_keeps_the_partial_copy_where_asked)
+{
+	g_autofree char *job = g_strdup_printf("%" G_GINT64_FORMAT, add_job("migrate", JOB_OPEN));
+	g_autofree char *line = g_strdup_printf("%s --keep-partial", job);
+	g_autofree char *wanted = g_strdup_printf("abort(%s,kept) ", job);
+	const struct ending jobs[] = {{job, -1, "rolled-back"}, {0}};
+
+	endings = jobs;
+	ck_assert_int_eq(run(&command_abort, line), 0);
+	ck_assert_str_eq(calls->str, wanted);
+}
+END_TEST
+
 START_TEST(status_tells_open_jobs_and_history_those_that_ended)
 {
 	add_job("migrate", JOB_ROLLED_BACK);
@@ -155,6 +169,7 @@ int main(void)
 	tcase_add_test(tcase, libvirt_that_does_not_answer_is_told_for_each_job);
 	tcase_add_test(tcase, with_nothing_to_resume_all_is_well);
 	tcase_add_test(tcase, an_abort_that_put_everything_back_is_exit_status_0);
+	tcase_add_test(tcase, an_abort_keeps_the_partial_copy_where_asked);
 	tcase_add_test(tcase, status_tells_open_jobs_and_history_those_that_ended);
 	tcase_add_test(tcase, a_job_that_this_process_holds_is_running_and_not_resumed);
 	tcase_add_test(tcase, status_tells_how_far_the_newest_pass_is);

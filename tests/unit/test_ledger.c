@@ -1,39 +1,10 @@
-#include "blockmig/ledger/ledger.h"
-#include "common/error.h"
-#include "tests/unit/copying.h"
-#include "tests/unit/temp.h"
+#include "tests/unit/ledgers.h"
 
-#include <check.h>
 #include <glib/gstdio.h>
 #include <sqlite3.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-static char *parent, *folder;
-static struct ledger *ledger;
-static GError *error;
-
-#define ck_ok(condition) ck_assert_msg(condition, "%s", error ? error->message : "?")
-
-static void setup(void)
-{
-	parent = folder_make("ledger");
-	folder = g_build_filename(parent, "state", NULL);
-	ledger = ledger_open(folder, &error);
-	ck_ok(ledger != NULL);
-}
-
-static void teardown(void)
-{
-	g_clear_error(&error);
-	ledger_close(ledger);
-	folder_remove(folder);
-	folder_remove(parent);
-	g_free(folder);
-	g_free(parent);
-}
 
 /* As after the process died and another one came. */
 static void reopen(void)
@@ -161,78 +132,6 @@ START_TEST(a_failed_phase_has_not_ended)
 }
 END_TEST
 
-/* ---- locks --------------------------------------------------------------------------------- */
-
-/* A child that takes the lock, and holds it until its pipe closes; *pid is set. */
-static int child_with_lock(const char *key, pid_t *pid)
-{
-	int ready[2], hold[2];
-	char byte;
-
-	ck_assert_int_eq(pipe(ready), 0);
-	ck_assert_int_eq(pipe(hold), 0);
-	*pid = fork();
-	if (*pid == 0) {
-		struct ledger *own = ledger_open(folder, NULL);
-		const gboolean locked = own && ledger_lock(own, key, 1, NULL);
-
-		close(hold[1]);
-		if (write(ready[1], locked ? "y" : "n", 1) != 1 || read(hold[0], &byte, 1) < 0)
-			_exit(1);
-		_exit(0);
-	}
-	close(ready[1]);
-	close(hold[0]);
-	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
-	ck_assert_int_eq(byte, 'y');
-	close(ready[0]);
-	return hold[1];
-}
-
-START_TEST(a_living_process_keeps_its_lock)
-{
-	pid_t child;
-	const int hold = child_with_lock("job:7", &child);
-	g_autofree char *pid_text = g_strdup_printf("process %d ", child);
-
-	ck_assert(!ledger_lock(ledger, "job:7", 1, &error));
-	ck_assert(error_is(error, BLOCKMIG_ERROR_BUSY));
-	ck_assert_ptr_nonnull(strstr(error->message, pid_text));
-	ck_assert_int_eq(ledger_lock_holder(ledger, "job:7"), child);
-	close(hold);
-	waitpid(child, NULL, 0);
-}
-END_TEST
-
-START_TEST(a_dead_process_loses_its_lock)
-{
-	pid_t child;
-	const int hold = child_with_lock("job:7", &child);
-
-	kill(child, SIGKILL);
-	if (_i) /* else a zombie that nobody has waited for */
-		waitpid(child, NULL, 0);
-	else
-		waitid(P_PID, (id_t)child, &(siginfo_t){.si_pid = 0}, WEXITED | WNOWAIT);
-	close(hold);
-	ck_assert_int_eq(ledger_lock_holder(ledger, "job:7"), 0);
-	ck_ok(ledger_lock(ledger, "job:7", 1, &error));
-	ck_assert_int_eq(ledger_lock_holder(ledger, "job:7"), getpid());
-	waitpid(child, NULL, 0);
-}
-END_TEST
-
-START_TEST(own_lock_is_taken_again_by_the_same_job_only)
-{
-	ck_ok(ledger_lock(ledger, "image:x", 1, &error));
-	ck_ok(ledger_lock(ledger, "image:x", 1, &error));
-	ck_assert(!ledger_lock(ledger, "image:x", 2, NULL));
-	ck_ok(ledger_unlock_job(ledger, 1, &error));
-	ck_assert_int_eq(ledger_lock_holder(ledger, "image:x"), 0);
-	ck_ok(ledger_lock(ledger, "image:x", 2, &error));
-}
-END_TEST
-
 /* ---- units ------------------------------------------------------------------------------------
  */
 
@@ -338,6 +237,90 @@ START_TEST(a_cleared_pass_has_no_rows)
 }
 END_TEST
 
+START_TEST(a_pass_of_another_size_forgets_what_lies_behind)
+{
+	static const struct {
+		guint64 units;
+		const char *expected;
+	} cases[] = {
+		{2000, "10+90:d0 200+1:p0 "},
+		{201, "10+90:d0 200+1:p0 "},
+		{200, "10+90:d0 "},
+		{50, "10+40:d0 "},
+		{10, ""},
+	};
+	const gint64 pass = open_pass();
+	gint64 again;
+	g_autofree char *text = NULL;
+
+	put_run(pass, 10, 90, UNIT_DONE);
+	put_run(pass, 200, 1, UNIT_PROVEN);
+	ck_ok(ledger_pass_resize(ledger, pass, cases[_i].units, &error));
+	text = shown(pass);
+	ck_assert_str_eq(text, cases[_i].expected);
+	ck_ok(ledger_pass_open(ledger, 1, "seed", 4096, cases[_i].units, &again, &error));
+	ck_assert_int_eq(again, pass);
+}
+END_TEST
+
+/* ---- kept copies --------------------------------------------------------------------------- */
+
+/* A job with two passes of which the first has rows. */
+static gint64 add_copy(gint64 *pass)
+{
+	const gint64 job = add_job("u1", "vda");
+	gint64 round;
+
+	ck_ok(ledger_pass_open(ledger, job, "base", 4096, 1000, pass, &error));
+	ck_ok(ledger_pass_open(ledger, job, "round-1", 4096, 3, &round, &error));
+	put_run(*pass, 0, 10, UNIT_DONE);
+	put_run(round, 0, 3, UNIT_DONE);
+	return job;
+}
+
+static guint kept_count(void)
+{
+	g_autoptr(GPtrArray) kept = ledger_kept_list(ledger, &error);
+
+	ck_ok(kept != NULL);
+	return kept->len;
+}
+
+START_TEST(a_copy_is_kept_once_its_job_is_rolled_back)
+{
+	gint64 pass;
+	const gint64 job = add_copy(&pass);
+
+	ck_assert_uint_eq(kept_count(), 0);
+	ck_ok(ledger_job_end(ledger, job, _i ? JOB_DONE : JOB_ROLLED_BACK, "", &error));
+	ck_assert_uint_eq(kept_count(), _i ? 0 : 1);
+	ck_ok(ledger_kept_forget(ledger, job, &error));
+	ck_assert_uint_eq(kept_count(), 0);
+	ck_assert_int_eq(ledger_pass_find(ledger, job, "base"), 0);
+}
+END_TEST
+
+START_TEST(a_kept_copy_is_taken_over_by_one_job)
+{
+	gint64 pass, again;
+	const gint64 old = add_copy(&pass), next = add_job("u1", "vda"),
+		     late = add_job("u1", "vdb");
+	g_autofree char *text = NULL;
+
+	ck_ok(ledger_job_end(ledger, old, JOB_ROLLED_BACK, "", &error));
+	ck_ok(ledger_kept_take(ledger, old, next, "base", 5, &error));
+	reopen();
+	ck_assert_uint_eq(kept_count(), 0);
+	ck_assert_int_eq(ledger_pass_find(ledger, old, "round-1"), 0);
+	ck_ok(ledger_pass_open(ledger, next, "base", 4096, 5, &again, &error));
+	ck_assert_int_eq(again, pass);
+	text = shown(pass);
+	ck_assert_str_eq(text, "0+5:d0 ");
+	ck_assert(!ledger_kept_take(ledger, old, late, "base", 5, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
+}
+END_TEST
+
 START_TEST(a_chunk_costs_less_than_a_hundred_bytes)
 {
 	enum { UNITS = 20000, BATCH = 16 };
@@ -437,13 +420,13 @@ int main(void)
 	tcase_add_test(tests, unknown_job_is_not_found);
 	tcase_add_test(tests, phases_tell_the_time_line);
 	tcase_add_loop_test(tests, a_failed_phase_has_not_ended, 0, 2);
-	tcase_add_test(tests, a_living_process_keeps_its_lock);
-	tcase_add_loop_test(tests, a_dead_process_loses_its_lock, 0, 2);
-	tcase_add_test(tests, own_lock_is_taken_again_by_the_same_job_only);
 	tcase_add_loop_test(tests, putting_into_a_run_splits_it, 0, 8);
 	tcase_add_test(tests, unit_survives_with_its_digest);
 	tcase_add_test(tests, a_pass_keeps_its_chunk_size);
 	tcase_add_test(tests, a_cleared_pass_has_no_rows);
+	tcase_add_loop_test(tests, a_pass_of_another_size_forgets_what_lies_behind, 0, 5);
+	tcase_add_loop_test(tests, a_copy_is_kept_once_its_job_is_rolled_back, 0, 2);
+	tcase_add_test(tests, a_kept_copy_is_taken_over_by_one_job);
 	tcase_add_test(tests, a_chunk_costs_less_than_a_hundred_bytes);
 	tcase_add_test(tests, another_schema_is_refused);
 	tcase_add_test(tests, a_file_that_is_no_database_is_refused_by_name);

@@ -1,0 +1,199 @@
+/* Bare copies that were interrupted, and what became of their source meanwhile. */
+#include "common/error.h"
+#include "common/stop.h"
+#include "common/units.h"
+#include "tests/faked/scene.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct scene scene;
+static char *destination;
+
+static void setup(void)
+{
+	scene_open(&scene, "raw");
+	scene.context.session = NULL;
+	destination = fake_path("dst/copy");
+}
+
+static void teardown(void)
+{
+	g_free(destination);
+	scene_close(&scene);
+}
+
+/* The exit status. */
+static int copy(void)
+{
+	struct move_summary *summary = NULL;
+	g_autoptr(GError) error = NULL;
+	gboolean good =
+		image_copy_start(&scene.context, scene.source, destination, &summary, &error);
+
+	ck_assert_int_eq(good, error == NULL);
+	if (summary)
+		move_summary_free(summary);
+	if (error)
+		g_string_append_printf(scene.warnings, "%s\n", error->message);
+	return error_exit_status(error);
+}
+
+/* Some of it is there, and most of it is not. */
+static void stop_soon(gint64 job, const char *phase, guint round,
+		      const struct copy_progress *progress, void *data)
+{
+	(void)job;
+	(void)phase;
+	(void)round;
+	(void)data;
+	if (progress->bytes_done)
+		stop_request();
+}
+
+static void interrupt(void)
+{
+	scene.options.bwlimit = MiB;
+	scene.reporter.progress = stop_soon;
+	ck_assert_int_eq(copy(), 3);
+	scene.reporter.progress = NULL;
+	scene_new_process(&scene);
+}
+
+static void write_source(guint64 offset, char value, gsize count)
+{
+	g_autofree char *bytes = g_strnfill(count, value);
+	int fd = open(scene.source, O_WRONLY | O_CLOEXEC);
+
+	ck_assert_int_eq(pwrite(fd, bytes, count, (off_t)offset), (gssize)count);
+	close(fd);
+}
+
+static void assert_equal(void)
+{
+	g_autofree char *one = NULL, *two = NULL;
+	gsize count, size;
+
+	ck_assert(g_file_get_contents(scene.source, &one, &count, NULL));
+	ck_assert(g_file_get_contents(destination, &two, &size, NULL));
+	ck_assert_uint_eq(count, size);
+	ck_assert(memcmp(one, two, count) == 0);
+}
+
+static guint jobs(void)
+{
+	g_autoptr(GPtrArray) list = ledger_job_list(scene.ledger, FALSE, NULL);
+
+	return list->len;
+}
+
+START_TEST(an_image_that_was_booted_meanwhile_is_copied_as_it_is_now)
+{
+	interrupt();
+	write_source(100, 'x', 1000);
+	write_source(7 * MiB, 'y', 1000);
+	ck_assert_int_eq(copy(), 0);
+	ck_assert_uint_eq(jobs(), 1);
+	assert_equal();
+	AUTO(job) job = scene_job(&scene);
+
+	ck_assert_uint_gt(job->totals.bytes_skipped, 0);
+	ck_assert_uint_lt(job->totals.bytes_sent, SCENE_BYTES + 2 * SCENE_CHUNK);
+}
+END_TEST
+
+START_TEST(an_image_that_changed_its_size_meanwhile_is_copied_whole)
+{
+	static const guint64 sizes[] = {SCENE_BYTES + 3 * MiB + 4096, SCENE_BYTES + 512,
+					3 * MiB + 512, SCENE_BYTES - 512};
+
+	interrupt();
+	ck_assert_int_eq(truncate(scene.source, (off_t)sizes[_i]), 0);
+	write_source(sizes[_i] - 100, 'z', 100);
+	ck_assert_int_eq(copy(), 0);
+	ck_assert_uint_eq(jobs(), 1);
+	assert_equal();
+	AUTO(job) job = scene_job(&scene);
+
+	ck_assert_str_eq(job->sha256 ? "root" : "", "root");
+	ck_assert_uint_eq(job->totals.bytes_total, sizes[_i]);
+}
+END_TEST
+
+/* The layout of a qcow2 is made for one size. */
+START_TEST(a_layout_for_another_size_is_begun_anew)
+{
+	scene_want_format(&scene, "qcow2");
+	interrupt();
+	ck_assert_int_eq(truncate(scene.source, SCENE_BYTES + MiB), 0);
+	ck_assert_int_eq(copy(), 1);
+	ck_assert_msg(strstr(scene.warnings->str, "begins anew") != NULL, "%s",
+		      scene.warnings->str);
+	ck_assert(!g_file_test(destination, G_FILE_TEST_EXISTS));
+	ck_assert_int_eq(copy(), 0);
+	ck_assert_uint_eq(jobs(), 2);
+}
+END_TEST
+
+/* As QEMU locks an image that it may write to (byte 100 + 1). */
+START_TEST(an_image_that_a_guest_writes_to_is_waited_for)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
+	int fd;
+
+	interrupt();
+	fd = open(scene.source, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	ck_assert_int_eq(copy(), 75);
+	ck_assert_int_eq(scene_result(&scene), JOB_OPEN);
+	close(fd);
+	ck_assert_int_eq(copy(), 0);
+	assert_equal();
+}
+END_TEST
+
+START_TEST(a_copy_that_was_aborted_is_removed_unless_it_is_to_stay)
+{
+	g_autoptr(GError) error = NULL;
+
+	interrupt();
+	scene.options.keep_partial = _i;
+	ck_assert(scene_abort(&scene, &error));
+	ck_assert_int_eq(g_file_test(destination, G_FILE_TEST_EXISTS), _i);
+	write_source(100, 'x', 1000);
+	ck_assert_int_eq(copy(), 0);
+	ck_assert_uint_eq(jobs(), 2);
+	assert_equal();
+	AUTO(job) job = scene_job(&scene);
+
+	ck_assert_uint_eq(job->taken_over, (guint)_i);
+	ck_assert_int_eq(job->totals.bytes_skipped > 0, _i);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("copy");
+	TCase *copies = tcase_create("copies");
+
+	tcase_set_timeout(copies, 60);
+	tcase_add_checked_fixture(copies, setup, teardown);
+	tcase_add_test(copies, an_image_that_was_booted_meanwhile_is_copied_as_it_is_now);
+	tcase_add_loop_test(copies, an_image_that_changed_its_size_meanwhile_is_copied_whole, 0, 4);
+	tcase_add_test(copies, a_layout_for_another_size_is_begun_anew);
+	tcase_add_test(copies, an_image_that_a_guest_writes_to_is_waited_for);
+	tcase_add_loop_test(copies, a_copy_that_was_aborted_is_removed_unless_it_is_to_stay, 0, 2);
+	suite_add_tcase(suite, copies);
+
+	SRunner *runner = srunner_create(suite);
+
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
