@@ -8,7 +8,7 @@ static int abort_job(struct workbench *workbench, gint64 job)
 	AUTO(move_summary) summary = NULL;
 	g_autoptr(GError) failure = NULL;
 
-	if (workbench_connect_for(workbench, job, &failure))
+	if (workbench_take(workbench, &job, &failure))
 		move_abort(&workbench->context, job, &summary, &failure);
 	return outcome_tell(workbench->options->reporter, &subject, summary, failure);
 }
@@ -31,8 +31,9 @@ const struct command command_abort = {
 	.arguments = "JOB",
 	.summary = "roll back to the source",
 	.description = "Puts everything back as it was before the job, as long as the guest does\n"
-		       "not run on the destination yet (exit status 5 once it does). The partial\n"
-		       "copy is removed, or with --keep-partial stays for a later run.",
+		       "not run on the destination yet. Once it does, the move is finished\n"
+		       "instead (exit status 5). The partial copy is removed, or with\n"
+		       "--keep-partial stays for a later run.",
 	.groups = OPTIONS_PARTIAL,
 	.arguments_min = 1,
 	.arguments_max = 1,

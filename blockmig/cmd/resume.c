@@ -10,9 +10,52 @@ static int resume_job(struct workbench *workbench, gint64 job)
 	AUTO(move_summary) summary = NULL;
 	g_autoptr(GError) failure = NULL;
 
-	if (workbench_connect_for(workbench, job, &failure))
+	if (workbench_take(workbench, &job, &failure))
 		move_resume(&workbench->context, job, &summary, &failure);
 	return outcome_tell(workbench->options->reporter, &subject, summary, failure);
+}
+
+static int resume_orphan(struct workbench *workbench, const struct move_orphan *orphan)
+{
+	const struct outcome_subject subject = {.kind = "migrate",
+						.domain = orphan->domain,
+						.disk = orphan->disk,
+						.source = orphan->source,
+						.destination = orphan->destination};
+	AUTO(move_summary) summary = NULL;
+	g_autoptr(GError) failure = NULL;
+	gint64 job;
+
+	if (move_adopt(&workbench->context, orphan, &job, &failure))
+		move_resume(&workbench->context, job, &summary, &failure);
+	return outcome_tell(workbench->options->reporter, &subject, summary, failure);
+}
+
+/* Jobs whose ledger is lost; what another ledger has is nobody's business here. */
+static int resume_orphans(struct workbench *workbench, guint *count)
+{
+	int worst = 0;
+	g_autoptr(GError) failure = NULL;
+	g_autoptr(GPtrArray) orphans = workbench_connect(workbench, &failure)
+					       ? move_orphans(&workbench->context, &failure)
+					       : NULL;
+
+	if (failure) {
+		g_autofree char *text = g_strdup_printf(
+			"domains were not searched for jobs whose ledger is lost: %s",
+			failure->message);
+
+		reporter_note(workbench->options->reporter, 0, text);
+	}
+	for (guint i = 0; orphans && i < orphans->len && stop_level() == STOP_NO; i++) {
+		const struct move_orphan *orphan = g_ptr_array_index(orphans, i);
+
+		if (orphan->elsewhere)
+			continue;
+		(*count)++;
+		worst = outcome_worst(worst, resume_orphan(workbench, orphan));
+	}
+	return worst;
 }
 
 /* The jobs that the user named, or all that wait: a GArray of gint64. */
@@ -45,10 +88,13 @@ static GArray *choose_jobs(struct workbench *workbench, GError **error)
 static int resume_all(struct workbench *workbench, GError **error)
 {
 	int worst = 0;
+	guint orphans = 0;
 	g_autoptr(GArray) jobs = choose_jobs(workbench, error);
 
 	workbench->context.options = NULL;
-	if (jobs && !jobs->len)
+	if (jobs && !*workbench->options->arguments)
+		worst = resume_orphans(workbench, &orphans);
+	if (jobs && !jobs->len && !orphans)
 		outcome_tell_nothing(workbench->options->reporter, "no job was interrupted");
 	for (guint i = 0; jobs && i < jobs->len && stop_level() == STOP_NO; i++)
 		worst = outcome_worst(worst, resume_job(workbench, g_array_index(jobs, gint64, i)));
@@ -72,7 +118,10 @@ const struct command command_resume = {
 	.summary = "carry on; without a job, everything that was interrupted",
 	.description = "Carries on from the last checkpoint, with the options that the job was\n"
 		       "started with; those below can be given anew, and hold from then on.\n"
-		       "Exit status 75 where a living process holds the job.",
+		       "Exit status 75 where a living process holds the job.\n"
+		       "A job whose ledger is lost is found by the element in its domain's\n"
+		       "metadata: its guest is put back on its source, or stays on the\n"
+		       "destination where it runs there already.",
 	.groups = OPTIONS_AGAIN,
 	.arguments_min = 0,
 	.arguments_max = G_MAXUINT,

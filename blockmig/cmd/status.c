@@ -41,6 +41,28 @@ static gboolean show_all(struct ledger *ledger, struct options *options, gboolea
 	return TRUE;
 }
 
+/* Domains that carry a job which no ledger here knows; silent where libvirt is not there. */
+static void show_orphans(struct workbench *workbench)
+{
+	g_autoptr(GPtrArray) orphans =
+		workbench_connect(workbench, NULL) ? move_orphans(&workbench->context, NULL) : NULL;
+
+	for (guint i = 0; orphans && i < orphans->len; i++) {
+		const struct move_orphan *orphan = g_ptr_array_index(orphans, i);
+		g_autofree char *text = g_strdup_printf(
+			"domain %s, disk %s carries job %" G_GINT64_FORMAT
+			" (%s -> %s), which this ledger does not know: %s",
+			orphan->domain, orphan->disk, orphan->job, orphan->source,
+			orphan->destination,
+			orphan->elsewhere
+				? orphan->elsewhere
+				: "if that was lost, blockmig resume puts the guest back on its "
+				  "source, or finishes where it runs on the destination");
+
+		reporter_warning(workbench->options->reporter, orphan->job, text);
+	}
+}
+
 static void clear_screen(const struct options *options)
 {
 	if (options->watch && !options->json && isatty(STDOUT_FILENO))
@@ -55,15 +77,19 @@ static int run(struct options *options, GError **error)
 
 	if (text && !options_parse_job(text, &id, error))
 		return 0;
-	AUTO(ledger) ledger = ledger_open(workbench_state_folder(), error);
+	struct workbench workbench = {0};
 
-	if (!ledger)
-		return 0;
-	do {
+	shown = workbench_open(&workbench, options, error);
+	while (shown) {
 		clear_screen(options);
-		shown = text ? show_job(ledger, options, id, &running, error)
-			     : show_all(ledger, options, &running, error);
-	} while (shown && options->watch && running && stop_sleep(WATCH_INTERVAL_MS, NULL));
+		shown = text ? show_job(workbench.ledger, options, id, &running, error)
+			     : show_all(workbench.ledger, options, &running, error);
+		if (!shown || !options->watch || !running || !stop_sleep(WATCH_INTERVAL_MS, NULL))
+			break;
+	}
+	if (shown && !text)
+		show_orphans(&workbench);
+	workbench_close(&workbench);
 	return 0;
 }
 

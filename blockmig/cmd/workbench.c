@@ -1,5 +1,6 @@
 #include "blockmig/cmd/workbench.h"
 
+#include "common/error.h"
 #include "transports/address.h"
 
 #define STATE_FOLDER "/var/lib/blockmig"
@@ -74,6 +75,27 @@ gboolean workbench_connect_for(struct workbench *workbench, gint64 job, GError *
 	if (!record)
 		return FALSE;
 	return g_strcmp0(record->kind, "copy") == 0 || workbench_connect(workbench, error);
+}
+
+gboolean workbench_take(struct workbench *workbench, gint64 *job, GError **error)
+{
+	g_autoptr(GError) unknown = NULL;
+
+	if (workbench_connect_for(workbench, *job, &unknown))
+		return TRUE;
+	g_autoptr(GPtrArray) orphans =
+		error_is(unknown, BLOCKMIG_ERROR_NOT_FOUND) && workbench_connect(workbench, NULL)
+			? move_orphans(&workbench->context, NULL)
+			: NULL;
+
+	for (guint i = 0; orphans && i < orphans->len; i++) {
+		const struct move_orphan *orphan = g_ptr_array_index(orphans, i);
+
+		if (orphan->job == *job)
+			return move_adopt(&workbench->context, orphan, job, error);
+	}
+	g_propagate_error(error, g_steal_pointer(&unknown));
+	return FALSE;
 }
 
 void workbench_close(struct workbench *workbench)

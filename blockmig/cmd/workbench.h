@@ -30,6 +30,11 @@ gboolean workbench_open(struct workbench *workbench, struct options *options, GE
 gboolean workbench_connect(struct workbench *workbench, GError **error);
 /* The same where @job is one of a domain; a bare copy needs no libvirt. */
 gboolean workbench_connect_for(struct workbench *workbench, gint64 job, GError **error);
+/*
+ * The same; where the ledger has no such job but a domain carries it, it is taken up again,
+ * under the number that *@job then is.
+ */
+gboolean workbench_take(struct workbench *workbench, gint64 *job, GError **error);
 void workbench_close(struct workbench *workbench);
 
 /* BLOCKMIG_STATE, else the default; borrowed. */

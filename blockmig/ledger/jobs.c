@@ -51,13 +51,13 @@ gboolean ledger_job_add(struct ledger *ledger, struct ledger_job *job, GError **
 		return FALSE;
 	ok = ledger_run(
 		ledger, error,
-		"INSERT INTO job (kind, domain_uuid, domain_name, disk, source, destination,"
+		"INSERT INTO job (id, kind, domain_uuid, domain_name, disk, source, destination,"
 		" state, phase, phase_ended, undoing, result, message, created_s, updated_s)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		"ssssssssiiisii", job->kind, job->domain_uuid, job->domain_name, job->disk,
-		job->source, job->destination, job->state, job->phase, (gint64)job->phase_ended,
-		(gint64)job->undoing, (gint64)job->result, job->message, job->created_s,
-		job->updated_s);
+		" VALUES (NULLIF(?, 0), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		"issssssssiiisii", job->id, job->kind, job->domain_uuid, job->domain_name,
+		job->disk, job->source, job->destination, job->state, job->phase,
+		(gint64)job->phase_ended, (gint64)job->undoing, (gint64)job->result, job->message,
+		job->created_s, job->updated_s);
 	if (ok)
 		job->id = sqlite3_last_insert_rowid(ledger->database);
 	return ledger_end(ledger, ok, error);

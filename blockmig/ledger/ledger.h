@@ -58,7 +58,7 @@ struct ledger_job {
 void ledger_job_free(struct ledger_job *job);
 AUTO_DEFINE(ledger_job, ledger_job_free)
 
-/* Adds the job; sets job->id. */
+/* Adds the job; sets job->id where it is 0, else that number must be free. */
 gboolean ledger_job_add(struct ledger *ledger, struct ledger_job *job, GError **error);
 struct ledger_job *ledger_job_get(struct ledger *ledger, gint64 id, GError **error);
 /* GPtrArray of struct ledger_job *, oldest first. */
@@ -101,6 +101,8 @@ gboolean ledger_lock(struct ledger *ledger, const char *key, gint64 job, GError 
 gboolean ledger_unlock_job(struct ledger *ledger, gint64 job, GError **error);
 /* The same BUSY where a living process holds the lock; takes nothing. */
 gboolean ledger_lock_check(struct ledger *ledger, const char *key, GError **error);
+/* Locks whose holder is dead, a GPtrArray of char * (keys); with @remove they are gone. */
+GPtrArray *ledger_locks_stale(struct ledger *ledger, gboolean remove, GError **error);
 /* The living process that holds the lock; 0 where none does. */
 int ledger_lock_holder(struct ledger *ledger, const char *key);
 

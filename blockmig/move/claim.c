@@ -1,3 +1,4 @@
+#include "blockmig/move/define.h"
 #include "blockmig/move/phases.h"
 
 #include "common/error.h"
@@ -76,19 +77,32 @@ static gboolean while_it_stays(struct move *move,
 static gboolean set_element(struct move *move, const struct domain_state *state,
 			    const void *element, GError **error)
 {
+	if (state->run == RUN_OFF && state->managed_save && !move->job->overlays->len) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+			    "domain %s was saved just now (virsh managedsave): start it, and try "
+			    "again",
+			    move->job->domain_name);
+		return FALSE;
+	}
 	return session_metadata_set(move->context.session, move->job->domain_uuid, element,
 				    state->run != RUN_OFF, state->persistent, error);
 }
 
-gboolean claim_run(struct move *move, GError **error)
+gboolean claim_update(struct move *move, GError **error)
 {
-	struct job *job = move->job;
+	const struct job *job = move->job;
 	g_autofree char *source = source_text(&job->source->source);
 	g_autofree char *destination = source_text(&job->destination->source);
+	g_autofree char *brief = job_to_brief(job);
 	g_autofree char *element =
-		xml_metadata(job->id, job->disk, job->nonce, source, destination, "");
+		xml_metadata(job->id, job->disk, job->nonce, source, destination, brief);
 
-	return while_it_stays(move, set_element, element, error) && claim_check(move, error);
+	return while_it_stays(move, set_element, element, error);
+}
+
+gboolean claim_run(struct move *move, GError **error)
+{
+	return claim_update(move, error) && claim_check(move, error);
 }
 
 gboolean claim_check(struct move *move, GError **error)
@@ -103,31 +117,8 @@ gboolean claim_check(struct move *move, GError **error)
 	return owner == 1;
 }
 
-/* Our element out of the inactive XML, and with @element the disk as it was. */
-static gboolean restore_inactive(struct move *move, const char *element, GError **error)
-{
-	struct session *session = move->context.session;
-	const char *uuid = move->job->domain_uuid;
-	g_autofree char *now = session_xml(session, uuid, TRUE, error);
-
-	if (!now)
-		return FALSE;
-
-	g_autofree char *bare = xml_without_metadata(now, error);
-
-	if (!bare)
-		return FALSE;
-
-	g_autofree char *wanted =
-		element ? xml_replace_disk_element(bare, move->job->disk, element, error)
-			: g_strdup(bare);
-
-	if (!wanted)
-		return FALSE;
-	return g_str_equal(wanted, now) || session_define(session, wanted, error);
-}
-
-static gboolean release(struct move *move, const struct domain_state *state, const void *element,
+/* @home: not NULL where the disk is to be as it was before. */
+static gboolean release(struct move *move, const struct domain_state *state, const void *home,
 			GError **error)
 {
 	g_autoptr(GError) failure = NULL;
@@ -146,7 +137,7 @@ static gboolean release(struct move *move, const struct domain_state *state, con
 	    !session_metadata_set(move->context.session, move->job->domain_uuid, NULL, TRUE, FALSE,
 				  error))
 		return FALSE;
-	return !state->persistent || restore_inactive(move, element, error);
+	return !state->persistent || define_released(move, home != NULL, error);
 }
 
 gboolean claim_release(struct move *move, GError **error)

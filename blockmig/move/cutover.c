@@ -1,3 +1,4 @@
+#include "blockmig/move/define.h"
 #include "blockmig/move/guardian.h"
 #include "blockmig/move/layout.h"
 #include "blockmig/move/overlay.h"
@@ -71,6 +72,8 @@ gboolean cutover_resume(struct move *move, GError **error)
 	if (job->return_to == DISK_RUNNING && state.run == RUN_PAUSED &&
 	    !session_resume(move->context.session, job->domain_uuid, error))
 		return FALSE;
+	if (job->return_to == DISK_RUNNING && !define_awake(move, error))
+		return FALSE;
 	/* Each time counts, as on a way home. */
 	if (job->suspended && job->return_to == DISK_RUNNING && state.run != RUN_OFF)
 		job->downtime_ms = MAX(0, job->downtime_ms) + suspended_ms(job);
@@ -90,6 +93,7 @@ static gboolean back_off(struct move *move, GError **error)
 		return FALSE;
 	}
 	move_save(move, NULL);
+	claim_update(move, NULL);
 	return FALSE;
 }
 
@@ -134,19 +138,54 @@ static gboolean answers(struct move *move, struct handle *destination, GError **
 	return again != NULL;
 }
 
-/* Suspended after the pivot: compare, then commit or go back. */
-static gboolean judge(struct move *move, struct handle *destination, GError **error)
+/*
+ * Without the ledger a difference may be a wrong mirror, or what the guest wrote after a
+ * resume that nobody remembers.
+ */
+static gboolean ask_operator(const struct job *job, const GError *reason, GError **error)
+{
+	g_set_error(
+		error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
+		"%s: the guest is paused on the destination (%s), which is not what its source "
+		"(%s) is, and the ledger that knew why is lost: %s. Keep both; virsh resume lets "
+		"it run on the destination, and blockmig resume %" G_GINT64_FORMAT
+		" then finishes the move",
+		job->disk, job->destination_overlay, job_active_overlay(job)->path, reason->message,
+		job->id);
+	return FALSE;
+}
+
+/* What was copied while the guest was off is proven as a whole; @compared: so is the rest. */
+static gboolean accept_destination(struct move *move, gboolean compared, GError **error)
+{
+	struct job *job = move->job;
+
+	if (job->suspended && !cutover_resume(move, error))
+		return FALSE;
+	job->cut_over = TRUE;
+	if (!compared && !job->finished_cold && !job->guarantee) {
+		job->guarantee = g_strdup("proven but for the last overlay, which was not "
+					  "compared: the guest ran on before it could be");
+	}
+	return move_save(move, error);
+}
+
+/*
+ * Whether somebody else resumed the guest that we hold suspended: what it wrote since is at
+ * the destination alone.
+ */
+static gboolean runs_there(struct move *move)
+{
+	AUTO(world) world = world_look(move, NULL);
+
+	return world && world->state.run == RUN_RUNNING && world_on_destination(world, move->job);
+}
+
+static gboolean commit(struct move *move, GError **error)
 {
 	struct job *job = move->job;
 	g_autoptr(GError) reason = NULL;
 
-	if (!answers(move, destination, &reason))
-		return go_back(move, FALSE, g_steal_pointer(&reason), error);
-	if (!image_tool_compare_overlays(job_active_overlay(job)->path, job->destination_overlay,
-					 &reason)) {
-		g_prefix_error(&reason, "%s: compare at the cutover: ", job->disk);
-		return go_back(move, TRUE, g_steal_pointer(&reason), error);
-	}
 	/* The commit point, written down before the guest can write to the new place. */
 	job->cut_over = TRUE;
 	if (!move_save(move, &reason)) {
@@ -155,6 +194,25 @@ static gboolean judge(struct move *move, struct handle *destination, GError **er
 		return go_back(move, TRUE, g_steal_pointer(&reason), error);
 	}
 	return cutover_resume(move, error) && move_save(move, error);
+}
+
+/* Suspended after the pivot: compare, then commit or go back. */
+static gboolean judge(struct move *move, struct handle *destination, GError **error)
+{
+	struct job *job = move->job;
+	g_autoptr(GError) reason = NULL;
+	gboolean there = answers(move, destination, &reason);
+
+	if (there && image_tool_compare_overlays(job_active_overlay(job)->path,
+						 job->destination_overlay, &reason))
+		return commit(move, error);
+	if (runs_there(move))
+		return accept_destination(move, FALSE, error);
+	if (job->adopted)
+		return ask_operator(job, reason, error);
+	if (there)
+		g_prefix_error(&reason, "%s: compare at the cutover: ", job->disk);
+	return go_back(move, there, g_steal_pointer(&reason), error);
 }
 
 static gboolean suspend_and_pivot(struct move *move, const struct world *world, GError **error)
@@ -206,7 +264,7 @@ static gboolean cut_live(struct move *move, const struct world *world, GError **
 		job->suspended = TRUE;
 		job->suspended_us = (guint64)g_get_monotonic_time();
 		job->finished_cold = FALSE;
-		if (!move_save(move, error))
+		if (!move_save(move, error) || !claim_update(move, error))
 			return FALSE;
 	}
 	if (!world_on_destination(world, job) && !suspend_and_pivot(move, world, error))
@@ -241,7 +299,7 @@ static gboolean define_back(struct move *move, GError **error)
 	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
 
 	job->finished_cold = FALSE;
-	return freeze_define(move, chain, error) && move_save(move, error);
+	return define_chain(move, chain, TRUE, error) && move_save(move, error);
 }
 
 static gboolean started_just_now(struct move *move, GError **error)
@@ -253,22 +311,15 @@ static gboolean started_just_now(struct move *move, GError **error)
 
 static gboolean define_destination(struct move *move, GError **error)
 {
-	struct session *session = move->context.session;
 	struct job *job = move->job;
-	g_autofree char *now = session_xml(session, job->domain_uuid, TRUE, error);
-
-	if (!now)
-		return FALSE;
 	g_autoptr(GPtrArray) chain = job_destination_chain(job, FALSE);
-	g_autofree char *wanted = xml_with_disk(now, job->disk, chain, chain->len > 1, error);
 
-	if (!wanted)
-		return FALSE;
 	if (source_is_volume(&job->destination->source))
-		volume_refresh(session, move->destination);
+		volume_refresh(move->context.session, move->destination);
 	job->finished_cold = TRUE;
 	job->return_to = DISK_OFF;
-	if (!move_save(move, error) || !session_define(session, wanted, error))
+	if (!move_save(move, error) || !claim_update(move, error) ||
+	    !define_chain(move, chain, chain->len > 1, error))
 		return FALSE;
 	AUTO(world) after = world_look(move, error);
 
@@ -359,20 +410,6 @@ static gboolean compare_off(struct move *move, GError **error)
 	return FALSE;
 }
 
-/* What was copied while the guest was off is proven as a whole; @compared: so is the rest. */
-static gboolean accept_destination(struct move *move, gboolean compared, GError **error)
-{
-	struct job *job = move->job;
-
-	job->cut_over = TRUE;
-	job->suspended = FALSE;
-	if (!compared && !job->finished_cold && !job->guarantee) {
-		job->guarantee = g_strdup("proven but for the last overlay, which was not "
-					  "compared: the guest ran on before it could be");
-	}
-	return move_save(move, error);
-}
-
 /* ---- the phase ----------------------------------------------------------------------------------
  */
 
@@ -428,8 +465,14 @@ static gboolean leave_destination(struct move *move, const struct world *world, 
 
 	if (world->state.run == RUN_OFF && !job->finished_cold)
 		return compare_off(move, error) && define_back(move, error);
-	if (world->state.run == RUN_PAUSED && job->suspended)
+	if (world->state.run == RUN_PAUSED && job->suspended) {
+		g_autoptr(GError) reason = NULL;
+
+		if (job->adopted && !image_tool_compare_overlays(job_active_overlay(job)->path,
+								 job->destination_overlay, &reason))
+			return ask_operator(job, reason, error);
 		return putback_leave(move, TRUE, error);
+	}
 	if (!accept_destination(move, FALSE, error))
 		return FALSE;
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,

@@ -1,6 +1,7 @@
 /*
  * Behind the commit point: only forward.
  */
+#include "blockmig/move/define.h"
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/phases.h"
 #include "blockmig/move/usage.h"
@@ -10,29 +11,6 @@
 #include "common/error.h"
 
 enum { TRIES = 5 };
-
-static struct disk *inactive_disk(struct move *move, char **xml, struct domain **domain,
-				  GError **error)
-{
-	*domain = domain_load(move->context.session, move->job->domain_uuid, TRUE, xml, error);
-	return *domain ? domain_disk(*domain, move->job->disk) : NULL;
-}
-
-/* Defines the disk onto @chain in the inactive XML, where it is not there already. */
-static gboolean define_onto(struct move *move, GPtrArray *chain, gboolean terminate, GError **error)
-{
-	g_autofree char *xml = NULL;
-	AUTO(domain) domain = NULL;
-	const struct disk *disk = inactive_disk(move, &xml, &domain, error);
-
-	if (!disk)
-		return FALSE;
-	g_autofree char *wanted = xml_with_disk(xml, move->job->disk, chain, terminate, error);
-
-	if (!wanted)
-		return FALSE;
-	return g_str_equal(wanted, xml) || session_define(move->context.session, wanted, error);
-}
 
 gboolean persist_run(struct move *move, GError **error)
 {
@@ -51,6 +29,9 @@ gboolean persist_run(struct move *move, GError **error)
 			    job->disk, job->destination_url, now);
 		return FALSE;
 	}
+	/* From here on the element alone says that there is no way back. */
+	if (!claim_update(move, error))
+		return FALSE;
 	if (job->finished_cold)
 		return TRUE;
 	/* Merged already, where this phase is run again. */
@@ -59,7 +40,7 @@ gboolean persist_run(struct move *move, GError **error)
 
 	g_autoptr(GPtrArray) chain = job_destination_chain(job, TRUE);
 
-	return define_onto(move, chain, TRUE, error);
+	return define_chain(move, chain, TRUE, error);
 }
 
 /* ---- merge ---------------------------------------------------------------------------------- */
@@ -87,7 +68,7 @@ static gboolean merge_offline(struct move *move, GError **error)
 	g_autoptr(GPtrArray) last = g_ptr_array_new_with_free_func((GDestroyNotify)layer_free);
 
 	g_ptr_array_add(last, layer_copy(job->destination));
-	return define_onto(move, last, FALSE, error);
+	return define_chain(move, last, FALSE, error);
 }
 
 static gboolean is_merged(const struct world *world, const struct job *job)
@@ -153,7 +134,7 @@ gboolean merge_run(struct move *move, GError **error)
 	g_ptr_array_add(chain, layer_copy(job->destination));
 	/* A guest cannot start from a volume that its pool does not know yet. */
 	volume_refresh(move->context.session, move->destination);
-	return define_onto(move, chain, FALSE, error) && remove_landed(move, error);
+	return define_chain(move, chain, FALSE, error) && remove_landed(move, error);
 }
 
 /* ---- retire --------------------------------------------------------------------------------- */

@@ -1,3 +1,4 @@
+#include "blockmig/move/define.h"
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/pace.h"
 #include "blockmig/move/phases.h"
@@ -26,29 +27,6 @@ gboolean freeze_sync(const struct source *source, GError **error)
 	return good;
 }
 
-static char *overlay_name(const struct job *job, guint number)
-{
-	g_autofree char *image = job->overlay_beside
-					 ? g_path_get_basename(job->source->source.path)
-					 : g_strdup_printf("%s-%s", job->domain_name, job->disk);
-	g_autofree char *name = g_strdup_printf("%s.blockmig-%" G_GINT64_FORMAT "-%u.qcow2", image,
-						job->id, number);
-
-	return g_build_filename(job->overlay_folder, name, NULL);
-}
-
-gboolean freeze_define(struct move *move, GPtrArray *chain, GError **error)
-{
-	g_autofree char *now =
-		session_xml(move->context.session, move->job->domain_uuid, TRUE, error);
-
-	if (!now)
-		return FALSE;
-	g_autofree char *wanted = xml_with_disk(now, move->job->disk, chain, TRUE, error);
-
-	return wanted && session_define(move->context.session, wanted, error);
-}
-
 static gboolean snapshot(struct move *move, const struct world *world, const char *path,
 			 GError **error)
 {
@@ -68,6 +46,22 @@ static gboolean snapshot(struct move *move, const struct world *world, const cha
 	return TRUE;
 }
 
+/* A guest that was started as it was defined onto the overlay would boot it the next time. */
+static gboolean define_below(struct move *move, const struct overlay *last, GPtrArray *below,
+			     GError **error)
+{
+	const struct job *job = move->job;
+	g_autofree char *xml = session_xml(move->context.session, job->domain_uuid, TRUE, error);
+	AUTO(domain) domain = xml ? domain_parse(xml, error) : NULL;
+
+	if (!domain)
+		return FALSE;
+	struct world inactive = {.disk = domain_disk(domain, job->disk)};
+
+	return !inactive.disk || !world_on_path(&inactive, last->path) ||
+	       define_chain(move, below, TRUE, error);
+}
+
 gboolean freeze_drop_unused(struct move *move, const struct world *world, GError **error)
 {
 	const struct layer *top = disk_layer(world->disk, 0);
@@ -80,7 +74,7 @@ gboolean freeze_drop_unused(struct move *move, const struct world *world, GError
 
 	if (!source_equal(&top->source, &frozen->source))
 		return TRUE;
-	if (!overlay_forget(last, error))
+	if (!define_below(move, last, below, error) || !overlay_forget(last, error))
 		return FALSE;
 	g_ptr_array_remove_index(move->job->overlays, move->job->overlays->len - 1);
 	return TRUE;
@@ -95,7 +89,7 @@ static gboolean freeze_as_it_is(struct move *move, const struct world *world, GE
 
 	g_autoptr(GPtrArray) below = job_source_chain(job, job->overlays->len);
 	const struct layer *frozen = g_ptr_array_index(below, 0);
-	g_autofree char *path = overlay_name(job, job->overlays->len + 1);
+	g_autofree char *path = overlay_path(job, job->overlays->len + 1);
 	g_autofree char *relative =
 		job->overlay_beside ? g_path_get_basename(frozen->source.path) : NULL;
 
@@ -105,7 +99,7 @@ static gboolean freeze_as_it_is(struct move *move, const struct world *world, GE
 	if (world->state.run == RUN_OFF) {
 		g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
 
-		if (!freeze_define(move, chain, error))
+		if (!define_chain(move, chain, TRUE, error))
 			return FALSE;
 	} else if (!snapshot(move, world, path, error)) {
 		return FALSE;
@@ -174,14 +168,7 @@ static gboolean commit_offline(struct move *move, GError **error)
 				       g_ptr_array_index(chain, 1), error))
 			return FALSE;
 	}
-	g_autofree char *now = session_xml(move->context.session, job->domain_uuid, TRUE, error);
-
-	if (!now)
-		return FALSE;
-	g_autofree char *wanted =
-		xml_replace_disk_element(now, job->disk, job->disk_element, error);
-
-	return wanted && session_define(move->context.session, wanted, error);
+	return define_home(move, error);
 }
 
 /* Whether the guest's chain holds none of our overlays any more. */
@@ -200,6 +187,11 @@ gboolean freeze_undo(struct move *move, GError **error)
 	/* The rounds that it was slowed for are over. */
 	if (!pace_restore(move, error))
 		return FALSE;
+	if (job->overlays->len && !job->going_back) {
+		job->going_back = TRUE;
+		if (!move_save(move, error) || !claim_update(move, error))
+			return FALSE;
+	}
 	for (guint tries = 0;; tries++) {
 		g_autoptr(GError) failure = NULL;
 		AUTO(world) world = world_look(move, error);

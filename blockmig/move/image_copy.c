@@ -233,7 +233,7 @@ gboolean image_copy_start(struct move_context *context, const char *source, cons
 		return move_resume(&own, open, summary, error);
 	if (!job)
 		return FALSE;
-	if (!start_add(&own, "copy", job, error)) {
+	if (!start_add(&own, "copy", job, NULL, error)) {
 		job_free(job);
 		return FALSE;
 	}

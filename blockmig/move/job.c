@@ -12,11 +12,16 @@ struct field {
 	const char *name;
 	enum field_type type;
 	size_t offset;
+	gboolean brief; /* in the domain's metadata, too */
 };
 
 #define FIELD(type, member)                                                                        \
 	{                                                                                          \
-#member, type, offsetof(struct job, member)                                        \
+#member, type, offsetof(struct job, member), FALSE                                 \
+	}
+#define BRIEF(type, member)                                                                        \
+	{                                                                                          \
+#member, type, offsetof(struct job, member), TRUE                                  \
 	}
 
 static const struct field fields[] = {
@@ -24,6 +29,10 @@ static const struct field fields[] = {
 	FIELD(FIELD_TEXT, domain_name),
 	FIELD(FIELD_TEXT, disk),
 	FIELD(FIELD_TEXT, nonce),
+	BRIEF(FIELD_U64, number),
+	BRIEF(FIELD_TEXT, host),
+	BRIEF(FIELD_TEXT, state_folder),
+	FIELD(FIELD_BOOL, adopted),
 	FIELD(FIELD_TEXT, options.format),
 	FIELD(FIELD_TEXT, options.from_format),
 	FIELD(FIELD_TEXT, options.scratch),
@@ -39,47 +48,48 @@ static const struct field fields[] = {
 	FIELD(FIELD_BOOL, options.overwrite),
 	FIELD(FIELD_BOOL, options.quiesce),
 	FIELD(FIELD_BOOL, options.keep_partial),
-	FIELD(FIELD_TEXT, source_url),
-	FIELD(FIELD_LAYER, source),
-	FIELD(FIELD_TEXT, source_identity),
-	FIELD(FIELD_TEXT, disk_element),
-	FIELD(FIELD_U64, virtual_bytes),
+	BRIEF(FIELD_TEXT, source_url),
+	BRIEF(FIELD_LAYER, source),
+	BRIEF(FIELD_TEXT, source_identity),
+	BRIEF(FIELD_TEXT, disk_element),
+	BRIEF(FIELD_U64, virtual_bytes),
 	FIELD(FIELD_BOOL, through_qemu),
-	FIELD(FIELD_INT, shape),
-	FIELD(FIELD_U64, content_bytes),
-	FIELD(FIELD_U64, data_offset),
+	BRIEF(FIELD_INT, shape),
+	BRIEF(FIELD_U64, content_bytes),
+	BRIEF(FIELD_U64, data_offset),
 	FIELD(FIELD_BOOL, laid_out),
-	FIELD(FIELD_TEXT, destination_url),
-	FIELD(FIELD_LAYER, destination),
-	FIELD(FIELD_TEXT, destination_identity),
-	FIELD(FIELD_BOOL, destination_made),
+	BRIEF(FIELD_TEXT, destination_url),
+	BRIEF(FIELD_LAYER, destination),
+	BRIEF(FIELD_TEXT, destination_identity),
+	BRIEF(FIELD_BOOL, destination_made),
 	FIELD(FIELD_BOOL, destination_fresh),
 	FIELD(FIELD_U64, taken_over),
 	FIELD(FIELD_INT, qemu_uid),
 	FIELD(FIELD_INT, qemu_gid),
-	FIELD(FIELD_TEXT, overlay_folder),
-	FIELD(FIELD_BOOL, overlay_beside),
-	FIELD(FIELD_TEXT, destination_overlay),
+	BRIEF(FIELD_TEXT, overlay_folder),
+	BRIEF(FIELD_BOOL, overlay_beside),
+	BRIEF(FIELD_TEXT, destination_overlay),
 	FIELD(FIELD_INT, rounds),
-	FIELD(FIELD_U64, pace_bytes),
-	FIELD(FIELD_U64, pace_before_bytes),
-	FIELD(FIELD_INT, pace_guest),
+	BRIEF(FIELD_U64, pace_bytes),
+	BRIEF(FIELD_U64, pace_before_bytes),
+	BRIEF(FIELD_INT, pace_guest),
 	FIELD(FIELD_BOOL, pace_given_up),
-	FIELD(FIELD_U64, limits.total),
-	FIELD(FIELD_U64, limits.read),
-	FIELD(FIELD_U64, limits.write),
-	FIELD(FIELD_U64, limits.total_burst),
-	FIELD(FIELD_U64, limits.read_burst),
-	FIELD(FIELD_U64, limits.write_burst),
-	FIELD(FIELD_U64, limits.total_burst_s),
-	FIELD(FIELD_U64, limits.read_burst_s),
-	FIELD(FIELD_U64, limits.write_burst_s),
-	FIELD(FIELD_INT, return_to),
-	FIELD(FIELD_BOOL, suspended),
+	BRIEF(FIELD_U64, limits.total),
+	BRIEF(FIELD_U64, limits.read),
+	BRIEF(FIELD_U64, limits.write),
+	BRIEF(FIELD_U64, limits.total_burst),
+	BRIEF(FIELD_U64, limits.read_burst),
+	BRIEF(FIELD_U64, limits.write_burst),
+	BRIEF(FIELD_U64, limits.total_burst_s),
+	BRIEF(FIELD_U64, limits.read_burst_s),
+	BRIEF(FIELD_U64, limits.write_burst_s),
+	BRIEF(FIELD_INT, return_to),
+	BRIEF(FIELD_BOOL, suspended),
 	FIELD(FIELD_BOOL, restoring),
 	FIELD(FIELD_BOOL, grafted),
-	FIELD(FIELD_BOOL, cut_over),
-	FIELD(FIELD_BOOL, finished_cold),
+	BRIEF(FIELD_BOOL, cut_over),
+	BRIEF(FIELD_BOOL, going_back),
+	BRIEF(FIELD_BOOL, finished_cold),
 	FIELD(FIELD_U64, suspended_us),
 	FIELD(FIELD_U64, downtime_ms),
 	FIELD(FIELD_U64, totals.bytes_total),
@@ -174,6 +184,17 @@ static json_t *field_to_json(const struct job *job, const struct field *field)
 	g_assert_not_reached();
 }
 
+/* Takes @root over; the caller frees the text. */
+static char *dump(json_t *root)
+{
+	char *text = json_dumps(root, JSON_COMPACT);
+	char *copy = g_strdup(text);
+
+	free(text);
+	json_decref(root);
+	return copy;
+}
+
 char *job_to_json(const struct job *job)
 {
 	json_t *root = json_object();
@@ -189,13 +210,28 @@ char *job_to_json(const struct job *job)
 						overlay->landed, "copied", overlay->copied));
 	}
 	json_object_set_new(root, "overlays", overlays);
+	return dump(root);
+}
 
-	char *text = json_dumps(root, JSON_COMPACT);
-	char *copy = g_strdup(text);
+/* What a job has from the start and reads as if it were missing. */
+static gboolean is_plain(const json_t *value)
+{
+	return json_is_null(value) || json_is_false(value) ||
+	       (json_is_integer(value) && json_integer_value(value) == 0);
+}
 
-	free(text);
-	json_decref(root);
-	return copy;
+char *job_to_brief(const struct job *job)
+{
+	json_t *root = json_object();
+
+	for (guint i = 0; i < G_N_ELEMENTS(fields); i++) {
+		json_t *value = fields[i].brief ? field_to_json(job, &fields[i]) : NULL;
+
+		if (value && !is_plain(value))
+			json_object_set(root, fields[i].name, value);
+		json_decref(value);
+	}
+	return dump(root);
 }
 
 static struct layer *layer_from_json(const json_t *value, GError **error)

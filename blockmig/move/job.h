@@ -30,6 +30,9 @@ struct overlay {
 
 struct job {
 	gint64 id;
+	guint64 number;		   /* the id that it was begun with: our files' names have it */
+	char *host, *state_folder; /* where its ledger is, or was */
+	gboolean adopted;	   /* its ledger was lost: adopt.h */
 	char *domain_uuid, *domain_name, *disk;
 	struct move_options options;
 	char *nonce;
@@ -72,6 +75,7 @@ struct job {
 	gboolean restoring;	   /* put-back: the guest goes through a save and restore */
 	gboolean grafted;	   /* put-back: the source's overlay lies over the bad chain */
 	gboolean cut_over;	   /* the commit point is behind us */
+	gboolean going_back;	   /* set before the overlays are committed into the source */
 	gboolean finished_cold;	   /* the cutover was done with the guest off */
 	guint64 suspended_us;	   /* monotonic clock, the same for all processes of a boot */
 	gint64 downtime_ms;
@@ -90,6 +94,8 @@ struct job *job_new(void);
 void job_free(struct job *job);
 AUTO_DEFINE(job, job_free)
 char *job_to_json(const struct job *job);
+/* As little as adopt.h needs; the same reader. */
+char *job_to_brief(const struct job *job);
 struct job *job_from_json(const char *text, GError **error);
 
 /* The size that the destination has, or must at least have. */
@@ -129,7 +135,8 @@ gboolean move_save(struct move *move, GError **error);
 void move_warn(struct move *move, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /*
- * The world as it is now: the domain's state and its live or, when off, inactive XML.
+ * The world as it is now: the domain's state and its live or, when off, inactive XML; that
+ * inside the managed save image where there is one, as it wins at the next start.
  */
 struct world {
 	struct domain_state state;

@@ -119,13 +119,10 @@ static gboolean make_destination_overlay(struct move *move, GError **error)
 
 	if (!job->destination_overlay) {
 		g_autofree char *scratch = overlay_scratch(&move->context, &job->options, error);
-		g_autofree char *name =
-			g_strdup_printf("%s-%s.blockmig-%" G_GINT64_FORMAT "-destination.qcow2",
-					job->domain_name, job->disk, job->id);
 
 		if (!scratch)
 			return FALSE;
-		job->destination_overlay = g_build_filename(scratch, name, NULL);
+		job->destination_overlay = overlay_destination_path(job, scratch);
 		if (!move_save(move, error))
 			return FALSE;
 	}

@@ -87,17 +87,45 @@ void move_warn(struct move *move, const char *format, ...)
 	reporter->warning(move->job->id, text, reporter->data);
 }
 
+/* What the guest has, or will wake up on; *state is made what it was for that. */
+static char *effective_xml(struct move *move, struct domain_state *state, GError **error)
+{
+	struct session *session = move->context.session;
+	const char *uuid = move->job->domain_uuid;
+
+	for (;;) {
+		g_autoptr(GError) failure = NULL;
+
+		if (!session_state(session, uuid, state, error))
+			return NULL;
+		if (state->run != RUN_OFF || !state->managed_save)
+			return session_xml(session, uuid, state->run == RUN_OFF, error);
+		char *saved = session_managed_save_xml(session, uuid, &failure);
+		struct domain_state after;
+
+		if (saved)
+			return saved;
+		/* It may have been started just now, which uses the image up. */
+		if (!session_state(session, uuid, &after, error))
+			return NULL;
+		if (after.run == RUN_OFF && after.managed_save) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return NULL;
+		}
+	}
+}
+
 struct world *world_look(struct move *move, GError **error)
 {
-	const char *uuid = move->job->domain_uuid;
 	AUTO(world) world = g_new0(struct world, 1);
 
-	if (!session_state(move->context.session, uuid, &world->state, error))
+	world->xml = effective_xml(move, &world->state, error);
+	if (!world->xml)
 		return NULL;
-	world->domain = domain_load(move->context.session, uuid, world->state.run == RUN_OFF,
-				    &world->xml, error);
+	world->domain = domain_parse(world->xml, error);
 	if (!world->domain)
 		return NULL;
+	domain_resolve(move->context.session, world->domain);
 	world->disk = domain_disk(world->domain, move->job->disk);
 	if (!world->disk && !move->job->id) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_USAGE,

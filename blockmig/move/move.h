@@ -142,6 +142,47 @@ gboolean move_abort(struct move_context *context, gint64 job, struct move_summar
 /* The last word about any job, ended or not; changes nothing.  NULL on error. */
 struct move_summary *move_report(struct move_context *context, gint64 job, GError **error);
 
+/* ---- jobs whose ledger is lost: adopt.c ---------------------------------------- */
+
+/* A domain that carries the element of a job that this ledger does not know. */
+struct move_orphan {
+	char *uuid, *domain, *disk;
+	gint64 job; /* the number that it had */
+	char *source, *destination;
+	char *element;	 /* in its metadata */
+	char *elsewhere; /* in words, where another host's or another ledger's; NULL */
+};
+void move_orphan_free(struct move_orphan *orphan);
+
+/* GPtrArray of struct move_orphan *. */
+GPtrArray *move_orphans(struct move_context *context, GError **error);
+/*
+ * Makes an open job of it again, from the element, the XML and the chain; *job is what
+ * move_resume and move_abort take: either puts the guest back on its source, or goes
+ * forward where it runs on the destination.  OPERATOR where element and chain do not
+ * explain each other: nothing was changed then.
+ */
+gboolean move_adopt(struct move_context *context, const struct move_orphan *orphan, gint64 *job,
+		    GError **error);
+
+/* ---- what is left over: gc.c ----------------------------------------------------- */
+
+/* Something of ours that no open job has. */
+struct move_leftover {
+	const char *kind; /* "overlay", "job folder", "lock", "element" */
+	char *name;	  /* a path, a lock's key, a domain */
+	guint64 bytes;	  /* that it takes on its disk */
+	gboolean goes;	  /* nothing and nobody needs it: it is removed */
+	char *why;	  /* it goes, or it is kept */
+};
+void move_leftover_free(struct move_leftover *leftover);
+
+/*
+ * Removes what goes, unless @dry_run; a GPtrArray of struct move_leftover *.  What could be
+ * the only copy of something is kept, and the reason told.  With @all whatever its age.
+ */
+GPtrArray *move_gc(struct move_context *context, gboolean all, gboolean dry_run, GError **error);
+
 /* copy SRC DST; resumable by move_resume and by the same call again. */
 gboolean image_copy_start(struct move_context *context, const char *source, const char *destination,
 			  struct move_summary **summary, GError **error);

@@ -14,6 +14,9 @@
 /* The least that must be free beside what is known to be needed. */
 static const guint64 margin_bytes = 64 * MiB;
 
+/* Of the overlay that takes another's place on the way home. */
+#define HOME_SUFFIX ".home"
+
 char *overlay_scratch(const struct move_context *context, const struct move_options *options,
 		      GError **error)
 {
@@ -68,6 +71,66 @@ gboolean overlay_place(struct job *job, const char *scratch, guint64 layer_alloc
 	return TRUE;
 }
 
+/* ---- names ------------------------------------------------------------------------------ */
+
+/* "IMAGE.blockmig-JOB-" */
+static char *name_begin(const struct job *job, const char *image)
+{
+	return g_strdup_printf("%s.blockmig-%" G_GUINT64_FORMAT "-", image, job->number);
+}
+
+static char *own_name_begin(const struct job *job, gboolean beside)
+{
+	g_autofree char *image = beside ? g_path_get_basename(job->source->source.path)
+					: g_strdup_printf("%s-%s", job->domain_name, job->disk);
+
+	return name_begin(job, image);
+}
+
+char *overlay_path(const struct job *job, guint number)
+{
+	g_autofree char *begin = own_name_begin(job, job->overlay_beside);
+	g_autofree char *name = g_strdup_printf("%s%u.qcow2", begin, number);
+
+	return g_build_filename(job->overlay_folder, name, NULL);
+}
+
+guint overlay_number(const struct job *job, const char *path)
+{
+	g_autofree char *begin = own_name_begin(job, job->overlay_beside);
+	g_autofree char *folder = g_path_get_dirname(path);
+	g_autofree char *name = g_path_get_basename(path);
+	char *end = NULL;
+
+	if (g_strcmp0(folder, job->overlay_folder) != 0 || !g_str_has_prefix(name, begin))
+		return 0;
+	guint64 number = g_ascii_strtoull(name + strlen(begin), &end, 10);
+
+	if (number > G_MAXUINT16 || !g_str_has_prefix(end, ".qcow2"))
+		return 0;
+	for (end += strlen(".qcow2"); g_str_has_prefix(end, HOME_SUFFIX);)
+		end += strlen(HOME_SUFFIX);
+	return *end ? 0 : (guint)number;
+}
+
+char *overlay_landed_name(const struct job *job, guint number)
+{
+	g_autofree char *image = g_path_get_basename(job->destination->source.path);
+	g_autofree char *begin = name_begin(job, image);
+
+	return g_strdup_printf("%s%u.qcow2", begin, number);
+}
+
+char *overlay_destination_path(const struct job *job, const char *scratch)
+{
+	g_autofree char *begin = own_name_begin(job, FALSE);
+	g_autofree char *name = g_strconcat(begin, "destination.qcow2", NULL);
+
+	return g_build_filename(scratch, name, NULL);
+}
+
+/* ---- files ------------------------------------------------------------------------------ */
+
 gboolean overlay_create(const struct move *move, const char *path, const struct layer *backing,
 			const char *backing_name, GError **error)
 {
@@ -120,8 +183,6 @@ gboolean overlay_remove(const char *path, GError **error)
 	error_set_errno(error, errno, "remove %s", path);
 	return FALSE;
 }
-
-#define HOME_SUFFIX ".home"
 
 char *overlay_home_path(const char *path)
 {

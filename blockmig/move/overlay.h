@@ -17,6 +17,15 @@ char *overlay_scratch(const struct move_context *context, const struct move_opti
 gboolean overlay_place(struct job *job, const char *scratch, guint64 layer_allocated,
 		       GError **error);
 
+/* Names; the caller frees.  The job's overlay @number, from 1. */
+char *overlay_path(const struct job *job, guint number);
+/* The number of the overlay at @path, which may be on its way home; 0: not this job's. */
+guint overlay_number(const struct job *job, const char *path);
+/* What overlay @number's round is called at the destination, beside its image. */
+char *overlay_landed_name(const struct job *job, guint number);
+/* The overlay that the mirror writes to, in @scratch. */
+char *overlay_destination_path(const struct job *job, const char *scratch);
+
 /* Makes an empty overlay for QEMU; a file left by a dead run is made anew. */
 gboolean overlay_create(const struct move *move, const char *path, const struct layer *backing,
 			const char *backing_name, GError **error);

@@ -11,6 +11,8 @@
 enum standing claim_probe(struct move *move, GError **error);
 gboolean claim_run(struct move *move, GError **error);
 gboolean claim_undo(struct move *move, GError **error);
+/* Writes into the element what a resume without the ledger has to know (adopt.h). */
+gboolean claim_update(struct move *move, GError **error);
 /* The element is still ours: asked before each phase that destroys or switches. */
 gboolean claim_check(struct move *move, GError **error);
 /* Takes our element out of the inactive XML and, where the guest runs, the live one. */
@@ -35,8 +37,6 @@ gboolean freeze_again(struct move *move, GError **error);
 gboolean freeze_drop_unused(struct move *move, const struct world *world, GError **error);
 /* What the host still has in its page cache must be where our URL reads it. */
 gboolean freeze_sync(const struct source *source, GError **error);
-/* The inactive XML with our disk on @chain. */
-gboolean freeze_define(struct move *move, GPtrArray *chain, GError **error);
 
 /* seed.c */
 gboolean seed_run(struct move *move, GError **error);
@@ -77,6 +77,8 @@ gboolean cutover_resume(struct move *move, GError **error);
 gboolean putback_leave(struct move *move, gboolean answers, GError **error);
 /* Finishes a save and restore that we died in; nothing where there is none. */
 gboolean putback_wake(struct move *move, GError **error);
+/* Where it keeps the guest's memory meanwhile; the caller frees. */
+char *putback_save_path(const struct job *job);
 /* From a graft to the source's own chain; nothing where there is no graft. */
 gboolean putback_bring_home(struct move *move, GError **error);
 

@@ -246,7 +246,8 @@ gboolean prepare_run(struct move *move, GError **error)
 	if (move->context.session && !prove_same_place(move, handle, error))
 		return FALSE;
 	job->destination_identity = g_strdup(info.identity);
-	return kept_forget_replaced(move, error) && move_save(move, error);
+	return kept_forget_replaced(move, error) && move_save(move, error) &&
+	       (!move->context.session || claim_update(move, error));
 }
 
 /* FALSE, with a warning, where it may still be there. */

@@ -2,6 +2,7 @@
  * The way back from a cutover: the guest is suspended on the destination's chain, and
  * either its overlay differs from the source's, or its layers do not answer.
  */
+#include "blockmig/move/define.h"
 #include "blockmig/move/guardian.h"
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/phases.h"
@@ -117,13 +118,13 @@ static gboolean arrive(struct move *move, const char *home, gboolean compare, GE
 }
 
 /* A guest that is off has all it wrote in the grafted overlay: its XML is enough. */
-static gboolean define_home(struct move *move, const char *home, GError **error)
+static gboolean define_on_source(struct move *move, const char *home, GError **error)
 {
 	struct job *job = move->job;
 	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
 
 	/* A mirror that ended with the guest leaves its file. */
-	if (!freeze_define(move, chain, error) || !overlay_remove(home, error))
+	if (!define_chain(move, chain, TRUE, error) || !overlay_remove(home, error))
 		return FALSE;
 	job->grafted = job->suspended = FALSE;
 	return move_save(move, error);
@@ -149,7 +150,7 @@ gboolean putback_bring_home(struct move *move, GError **error)
 	if (world_on_path(world, home))
 		return arrive(move, home, world->state.run != RUN_RUNNING, error);
 	if (world->state.run == RUN_OFF)
-		return define_home(move, home, error);
+		return define_on_source(move, home, error);
 	if ((job->suspended && !resume_as_it_was(move, error)) ||
 	    !mirror_home(move, world, home, error))
 		return FALSE;
@@ -172,7 +173,7 @@ static char *source_xml(struct move *move, GError **error)
 	return xml_with_disk(now, job->disk, chain, TRUE, error);
 }
 
-static char *save_path(const struct job *job)
+char *putback_save_path(const struct job *job)
 {
 	return g_strdup_printf("%s.save", job->destination_overlay);
 }
@@ -193,7 +194,7 @@ gboolean putback_wake(struct move *move, GError **error)
 {
 	struct job *job = move->job;
 	struct session *session = move->context.session;
-	g_autofree char *path = save_path(job);
+	g_autofree char *path = putback_save_path(job);
 	AUTO(world) world = job->restoring ? world_look(move, error) : NULL;
 
 	if (!job->restoring)
@@ -209,7 +210,8 @@ gboolean putback_wake(struct move *move, GError **error)
 	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
 
 	/* The pivot had made the inactive XML name the destination. */
-	if ((!never_saved && !freeze_define(move, chain, error)) || !overlay_remove(path, error))
+	if ((!never_saved && !define_chain(move, chain, TRUE, error)) ||
+	    !overlay_remove(path, error))
 		return FALSE;
 	job->restoring = FALSE;
 	return move_save(move, error);
@@ -218,7 +220,7 @@ gboolean putback_wake(struct move *move, GError **error)
 /* The guest's memory goes through a file, and wakes up on the source's chain. */
 static gboolean restore(struct move *move, GError **error)
 {
-	g_autofree char *path = save_path(move->job);
+	g_autofree char *path = putback_save_path(move->job);
 
 	return save_guest(move, path, error) && putback_wake(move, error);
 }

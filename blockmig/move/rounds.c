@@ -112,12 +112,8 @@ static gboolean append(struct move *move, guint index, GError **error)
 		return FALSE;
 	gboolean again = overlay->landed != NULL;
 
-	if (!again) {
-		g_autofree char *base = url_basename(move->destination->url);
-
-		overlay->landed = g_strdup_printf("%s.blockmig-%" G_GINT64_FORMAT "-%u.qcow2", base,
-						  job->id, index + 1);
-	}
+	if (!again)
+		overlay->landed = overlay_landed_name(job, index + 1);
 	if (!move_save(move, error))
 		return FALSE;
 

@@ -198,12 +198,17 @@ gboolean runner_run(struct move *move, const struct phase *phases, GError **erro
 
 	if (record->phase_ended && !record->undoing)
 		at++;
-	/* The way back may have found that there is only the way forward. */
 	if (record->undoing && !move->job->cut_over) {
 		g_autoptr(GError) cause =
 			g_error_new_literal(BLOCKMIG_ERROR, move->job->failure, record->message);
+		g_autoptr(GError) outcome = NULL;
 
-		return roll_back(move, phases, at, cause, error);
+		roll_back(move, phases, at, cause, &outcome);
+		/* The way back may have found that there is only the way forward. */
+		if (!move->job->cut_over) {
+			g_propagate_error(error, g_steal_pointer(&outcome));
+			return FALSE;
+		}
 	}
 	if (!look_first(move, &low))
 		return roll_back(move, phases, at, low, error);
@@ -223,6 +228,18 @@ gboolean runner_run(struct move *move, const struct phase *phases, GError **erro
 	return ledger_job_end(move->context.ledger, move->job->id, JOB_DONE, "", error);
 }
 
+/* The way back ends at the commit point: the guest's data are at the destination. */
+static gboolean finish_instead(struct move *move, const struct phase *phases, GError **error)
+{
+	if (runner_run(move, phases, error))
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
+			    "job %" G_GINT64_FORMAT " is past its commit point: the guest runs on "
+			    "%s, so the move was finished instead of undone. Move the disk back "
+			    "with blockmig migrate, where it is to be on its source again",
+			    move->job->id, move->job->destination_url);
+	return FALSE;
+}
+
 gboolean runner_abort(struct move *move, const struct phase *phases, GError **error)
 {
 	AUTO(ledger_job) record = ledger_job_get(move->context.ledger, move->job->id, error);
@@ -230,23 +247,18 @@ gboolean runner_abort(struct move *move, const struct phase *phases, GError **er
 
 	if (!record)
 		return FALSE;
-	if (move->job->cut_over) {
-		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
-			    "job %" G_GINT64_FORMAT " is past its commit point: the guest runs on "
-			    "the destination. blockmig resume %" G_GINT64_FORMAT " finishes it; "
-			    "move the disk back afterwards",
-			    move->job->id, move->job->id);
-		return FALSE;
-	}
+	if (move->job->cut_over)
+		return finish_instead(move, phases, error);
 	move->job->failure = BLOCKMIG_ERROR_STOPPED;
 	move->job->options.keep_partial |=
 		move->context.options && move->context.options->keep_partial;
 	if (!move_save(move, error))
 		return FALSE;
-	if (!undo_from(move, phases, phase_number(phases, record->phase), &problem)) {
-		fail_half_undone(move, "aborted by the user", problem, error);
-		return FALSE;
-	}
-	return ledger_job_end(move->context.ledger, move->job->id, JOB_ROLLED_BACK,
-			      "aborted by the user", error);
+	if (undo_from(move, phases, phase_number(phases, record->phase), &problem))
+		return ledger_job_end(move->context.ledger, move->job->id, JOB_ROLLED_BACK,
+				      "aborted by the user", error);
+	if (move->job->cut_over)
+		return finish_instead(move, phases, error);
+	fail_half_undone(move, "aborted by the user", problem, error);
+	return FALSE;
 }

@@ -32,7 +32,7 @@ extern const struct phase copy_phases[];
 
 /* Runs the job's open phase and all behind it; on failure decides by the error. */
 gboolean runner_run(struct move *move, const struct phase *phases, GError **error);
-/* Undoes everything; OPERATOR where the commit point is behind the job. */
+/* Undoes everything; where the commit point is behind the job, finishes it: OPERATOR. */
 gboolean runner_abort(struct move *move, const struct phase *phases, GError **error);
 
 #endif

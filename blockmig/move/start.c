@@ -37,26 +37,46 @@ gboolean start_lock(struct ledger *ledger, const struct job *job, GError **error
 				error);
 }
 
-gboolean start_add(struct move_context *context, const char *kind, struct job *job, GError **error)
+static gboolean add_record(struct ledger *ledger, struct ledger_job *record, struct job *job,
+			   GError **error)
 {
-	g_autofree char *state = NULL;
+	g_autofree char *state = job_to_json(job);
+
+	record->state = state;
+	if (!ledger_job_add(ledger, record, error))
+		return FALSE;
+	job->id = record->id;
+	if (job->number)
+		return TRUE;
+	job->number = (guint64)job->id;
+	g_autofree char *numbered = job_to_json(job);
+
+	return ledger_job_save(ledger, job->id, numbered, error);
+}
+
+gboolean start_add(struct move_context *context, const char *kind, struct job *job,
+		   const struct start_from *from, GError **error)
+{
 	struct ledger_job record = {
+		.id = job->id,
 		.kind = (char *)kind,
 		.domain_uuid = job->domain_uuid ? job->domain_uuid : (char *)"",
 		.domain_name = job->domain_name ? job->domain_name : (char *)"",
 		.disk = job->disk ? job->disk : (char *)"",
 		.source = job->source_url,
 		.destination = job->destination_url,
-		.phase = (char *)"",
-		.message = (char *)"",
+		.phase = from ? (char *)from->phase : (char *)"",
+		.undoing = from && from->undoing,
+		.message = from ? (char *)from->message : (char *)"",
 	};
 
-	g_free(job->nonce);
-	job->nonce = g_uuid_string_random();
-	record.state = state = job_to_json(job);
-	if (!ledger_job_add(context->ledger, &record, error))
+	if (!job->nonce) {
+		job->nonce = g_uuid_string_random();
+		job->host = g_strdup(g_get_host_name());
+		job->state_folder = g_canonicalize_filename(ledger_folder(context->ledger), NULL);
+	}
+	if (!add_record(context->ledger, &record, job, error))
 		return FALSE;
-	job->id = record.id;
 	if (start_lock(context->ledger, job, error))
 		return TRUE;
 	ledger_job_end(context->ledger, job->id, JOB_FAILED, "another blockmig was there first",
@@ -315,7 +335,7 @@ gboolean move_start(struct move_context *context, const char *domain, const char
 	struct job *job = g_steal_pointer(&preflight->job);
 
 	start_copy_options(job, context->options);
-	if (!start_add(context, "migrate", job, error)) {
+	if (!start_add(context, "migrate", job, NULL, error)) {
 		job_free(job);
 		return FALSE;
 	}

@@ -13,8 +13,19 @@ gboolean start_lock(struct ledger *ledger, const struct job *job, GError **error
 gboolean start_lock_image(struct ledger *ledger, const char *identity, const char *url, gint64 job,
 			  GError **error);
 
-/* Adds the job (its id is set) and locks it; on failure it is ended again. */
-gboolean start_add(struct move_context *context, const char *kind, struct job *job, GError **error);
+/* Where a job stands that is not at its beginning: as in struct ledger_job. */
+struct start_from {
+	const char *phase;
+	gboolean undoing;
+	const char *message;
+};
+
+/*
+ * Adds the job (its id is set; a free one may be asked for) and locks it; on failure it is
+ * ended again.  @from NULL: from the beginning.
+ */
+gboolean start_add(struct move_context *context, const char *kind, struct job *job,
+		   const struct start_from *from, GError **error);
 
 /* Takes the job; runs @drive over its table; unlocks it; *summary is set. */
 gboolean start_drive(struct move_context *context, struct job *job,

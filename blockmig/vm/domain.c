@@ -249,6 +249,41 @@ static void read_metadata(const struct xml_text *xml, struct domain *domain)
 	}
 }
 
+static char *text_attribute(const xmlNode *element, const char *name)
+{
+	char *value = xml_attribute(element, name);
+
+	return value ? value : g_strdup("");
+}
+
+struct metadata *metadata_parse(const char *element, GError **error)
+{
+	AUTO(xml_text) xml = xml_text_parse(element, error);
+	const xmlNode *root = xml ? xml_text_root(xml) : NULL;
+	struct metadata *metadata;
+
+	if (!root)
+		return NULL;
+	metadata = g_new0(struct metadata, 1);
+	metadata->job = (gint64)MIN(xml_attribute_number(root, "id"), G_MAXINT64);
+	metadata->disk = text_attribute(root, "disk");
+	metadata->nonce = text_attribute(root, "nonce");
+	metadata->source = text_attribute(root, "source");
+	metadata->destination = text_attribute(root, "destination");
+	metadata->detail = text_attribute(root, "detail");
+	return metadata;
+}
+
+void metadata_free(struct metadata *metadata)
+{
+	g_free(metadata->disk);
+	g_free(metadata->nonce);
+	g_free(metadata->source);
+	g_free(metadata->destination);
+	g_free(metadata->detail);
+	g_free(metadata);
+}
+
 struct domain *domain_parse(const char *text, GError **error)
 {
 	AUTO(xml_text) xml = xml_text_parse(text, error);

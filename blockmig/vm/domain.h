@@ -181,4 +181,13 @@ char *xml_without_metadata(const char *xml, GError **error);
 char *xml_metadata(gint64 job, const char *disk, const char *nonce, const char *source,
 		   const char *destination, const char *detail);
 
+/* The same, read again. */
+struct metadata {
+	gint64 job;
+	char *disk, *nonce, *source, *destination, *detail; /* "" where it has none */
+};
+struct metadata *metadata_parse(const char *element, GError **error);
+void metadata_free(struct metadata *metadata);
+AUTO_DEFINE(metadata, metadata_free)
+
 #endif

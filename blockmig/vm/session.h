@@ -138,9 +138,12 @@ gboolean session_save(struct session *session, const char *uuid, const char *pat
 /* Restored paused; @xml NULL: as it was saved. */
 gboolean session_restore(struct session *session, const char *path, const char *xml,
 			 guint milliseconds, GError **error);
-/* Rewrites the XML inside a managed-save image. */
+/*
+ * Rewrites the XML inside a managed-save image; with @running the guest runs when it is
+ * started, whatever it did when it was saved.
+ */
 gboolean session_managed_save_define(struct session *session, const char *uuid, const char *xml,
-				     GError **error);
+				     gboolean running, GError **error);
 char *session_managed_save_xml(struct session *session, const char *uuid, GError **error);
 
 /* Bytes of the disk as the guest sees it, and written bytes so far (block stats). */

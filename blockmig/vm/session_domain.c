@@ -325,16 +325,17 @@ gboolean session_restore(struct session *session, const char *path, const char *
 static int define_managed_save(struct call *call, virConnectPtr connection, virDomainPtr domain)
 {
 	(void)connection;
-	return virDomainManagedSaveDefineXML(domain, call->xml, 0);
+	return virDomainManagedSaveDefineXML(domain, call->xml, call->flags);
 }
 
 gboolean session_managed_save_define(struct session *session, const char *uuid, const char *xml,
-				     GError **error)
+				     gboolean running, GError **error)
 {
 	AUTO(call) call =
 		call_new("rewrite its managed save", CALL_CHANGES, define_managed_save, uuid);
 
 	call->xml = g_strdup(xml);
+	call->flags = running ? VIR_DOMAIN_SAVE_RUNNING : 0;
 	return call_perform(session, call, error);
 }
 

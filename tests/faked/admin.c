@@ -65,12 +65,23 @@ static gboolean is_barred(const struct layer *top)
 	return barred;
 }
 
+/* The XML that the next start uses, and whether the guest runs then. */
+static char *next_life(const struct guest *guest, enum domain_run *run)
+{
+	gboolean saved = guest_get(guest, "managed_save");
+
+	*run = saved ? (enum domain_run)guest_get(guest, "saved_run") : RUN_RUNNING;
+	return guest_text(guest, saved ? "saved" : "inactive");
+}
+
 gboolean fake_start(const char *uuid)
 {
 	AUTO(guest) guest = must_load(uuid);
-	g_autofree char *inactive = guest_text(guest, "inactive");
-	AUTO(domain) domain = guest_domain(guest, TRUE);
+	enum domain_run run;
+	g_autofree char *xml = next_life(guest, &run);
+	AUTO(domain) domain = domain_parse(xml, NULL);
 
+	ck_assert_ptr_nonnull(domain);
 	ck_assert(guest_is_off(guest));
 	for (guint i = 0; i < domain->disks->len; i++) {
 		const struct disk *disk = g_ptr_array_index(domain->disks, i);
@@ -78,8 +89,9 @@ gboolean fake_start(const char *uuid)
 		if (is_barred(disk_layer(disk, 0)))
 			return FALSE;
 	}
-	guest_set_text(guest, "live", inactive);
-	guest_set(guest, "run", RUN_RUNNING);
+	guest_set_text(guest, "live", xml);
+	guest_set(guest, "run", run);
+	guest_set(guest, "managed_save", FALSE);
 	guest_set(guest, "id", guest_get(guest, "starts") + 1);
 	guest_set(guest, "starts", guest_get(guest, "starts") + 1);
 	guest_set_text(guest, "limits", "");
@@ -100,6 +112,24 @@ void fake_off(const char *uuid)
 	guest_set(guest, "id", 0);
 	guest_set_text(guest, "live", "");
 	guest_save(guest);
+}
+
+gboolean fake_managed_save(const char *uuid)
+{
+	AUTO(guest) guest = must_load(uuid);
+	g_autofree char *live = guest_text(guest, "live");
+	AUTO(domain) domain = guest_domain(guest, FALSE);
+
+	if (guest_is_off(guest) || domain_disk(domain, "vda")->mirror.present)
+		return FALSE;
+	guest_set_text(guest, "saved", live);
+	guest_set(guest, "saved_run", guest_get(guest, "run"));
+	guest_set(guest, "managed_save", TRUE);
+	guest_set(guest, "run", RUN_OFF);
+	guest_set(guest, "id", 0);
+	guest_set_text(guest, "live", "");
+	guest_save(guest);
+	return TRUE;
 }
 
 void fake_pause(const char *uuid)

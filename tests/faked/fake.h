@@ -84,6 +84,8 @@ char *fake_disk(const char *path, const char *format);
 gboolean fake_start(const char *uuid);
 void fake_off(const char *uuid);
 void fake_pause(const char *uuid);
+/* Its memory to a file: it is off, and wakes up as it was.  FALSE: off already, or a block job. */
+gboolean fake_managed_save(const char *uuid);
 void fake_unpause(const char *uuid);
 
 /*

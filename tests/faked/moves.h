@@ -30,6 +30,7 @@ void moves_open_running(void);
 
 /* Each is the whole command; @status: its exit status. */
 void moves_done(void);
+/* Nothing to do where an abort behind the commit point finished it. */
 void moves_resume_done(void);
 void moves_abort_done(void);
 void moves_fails(int status);

@@ -49,6 +49,12 @@ gboolean scene_abort(struct scene *scene, GError **error);
 enum { SCENE_KILLED = -1 };
 int scene_apart(struct scene *scene, gboolean (*drive)(struct scene *, GError **));
 
+/* The same after the ledger is gone: what `resume`, and `abort` with the job's number, do. */
+gboolean scene_adopt_and_resume(struct scene *scene, GError **error);
+gboolean scene_adopt_and_abort(struct scene *scene, GError **error);
+/* The state folder is empty, as on a new host. */
+void scene_lose_ledger(struct scene *scene);
+
 /* As after a new start of the program. */
 void scene_new_process(struct scene *scene);
 
@@ -61,6 +67,10 @@ struct job *scene_job(const struct scene *scene);
  * overlay, no element, no block job; the content is right.
  */
 void scene_assert_moved(const struct scene *scene, const char *format);
+/* The same, whatever the ledger has of it. */
+void scene_assert_lies(const struct scene *scene, const char *format);
+/* Whether its one layer is there. */
+gboolean scene_is_moved(const struct scene *scene, const char *format);
 /* On its source with the XML of before, byte for byte; nothing at the destination. */
 void scene_assert_home(const struct scene *scene);
 /* The same, but that the files @left (as of fake_listing) lie at the destination. */

@@ -238,14 +238,14 @@ static char *with_metadata(const char *xml, const char *element)
 	return g_strdup(text->str);
 }
 
-struct metadata {
+struct element {
 	const char *element;
 	gboolean live, config;
 };
 
 static gboolean set_metadata(struct guest *guest, void *data, GError **error)
 {
-	const struct metadata *metadata = data;
+	const struct element *metadata = data;
 	const char *const keys[] = {"live", "inactive"};
 	const gboolean wanted[] = {metadata->live, metadata->config};
 
@@ -264,7 +264,7 @@ static gboolean set_metadata(struct guest *guest, void *data, GError **error)
 gboolean session_metadata_set(struct session *session, const char *uuid, const char *xml,
 			      gboolean live, gboolean config, GError **error)
 {
-	struct metadata metadata = {xml, live, config};
+	struct element metadata = {xml, live, config};
 
 	(void)session;
 	return session_change(uuid, "metadata", xml ? "set" : "remove", set_metadata, &metadata,
@@ -377,19 +377,43 @@ gboolean session_restore(struct session *session, const char *path, const char *
 	return domain && session_change(domain->uuid, "restore", NULL, restore, &arguments, error);
 }
 
-gboolean session_managed_save_define(struct session *session, const char *uuid, const char *xml,
-				     GError **error)
+struct saved_change {
+	const char *xml;
+	gboolean running;
+};
+
+static gboolean rewrite_saved(struct guest *guest, void *arguments, GError **error)
 {
+	const struct saved_change *change = arguments;
+
+	if (!guest_get(guest, "managed_save"))
+		return session_refuse(error, "no managed save image");
+	guest_set_text(guest, "saved", change->xml);
+	if (change->running)
+		guest_set(guest, "saved_run", RUN_RUNNING);
+	return TRUE;
+}
+
+gboolean session_managed_save_define(struct session *session, const char *uuid, const char *xml,
+				     gboolean running, GError **error)
+{
+	struct saved_change change = {xml, running};
+
 	(void)session;
-	(void)uuid;
-	(void)xml;
-	return session_refuse(error, "no managed save image");
+	return session_change(uuid, "saved-define", NULL, rewrite_saved, &change, error);
 }
 
 char *session_managed_save_xml(struct session *session, const char *uuid, GError **error)
 {
+	AUTO(guest) guest = guest_load(uuid, error);
+
 	(void)session;
-	(void)uuid;
+	if (!guest)
+		return NULL;
+	g_autofree char *saved = guest_text(guest, "saved");
+
+	if (guest_get(guest, "managed_save"))
+		return *saved ? g_steal_pointer(&saved) : guest_text(guest, "inactive");
 	session_refuse(error, "no managed save image");
 	return NULL;
 }

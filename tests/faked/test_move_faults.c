@@ -155,7 +155,7 @@ START_TEST(a_fault_behind_the_commit_point_is_finished_by_resume)
 	moves_open(&moves_shapes[_i % 4], RUN_RUNNING);
 	moves_write_in_between();
 	fake_fault(&(struct fake_fault){.call = calls[which],
-					.nth = which == 3 ? 2 : 1,
+					.nth = which == 3 ? 5 : 1,
 					.when = _i % 2 ? FAKE_AFTER : FAKE_BEFORE,
 					.code = codes[_i / 10]});
 	if (!scene_move(&scene, &error)) {

@@ -77,6 +77,45 @@ START_TEST(with_nothing_to_resume_all_is_well)
 }
 END_TEST
 
+static const struct move_orphan lost = {
+	.uuid = (char *)"u",
+	.domain = (char *)"web",
+	.disk = (char *)"vda",
+	.job = 7,
+	.source = (char *)"/a",
+	.destination = (char *)"/b",
+};
+
+START_TEST(a_job_whose_ledger_is_lost_is_taken_up_again)
+{
+	static const struct ending jobs[] = {{"7", -1, "done"}, {0}};
+
+	endings = jobs;
+	orphan = &lost;
+	ck_assert_int_eq(run(&command_status, ""), 0);
+	ck_assert_ptr_nonnull(strstr(err_text, "domain web, disk vda carries job 7"));
+	ck_assert_int_eq(run(&command_resume, ""), 0);
+	ck_assert_str_eq(calls->str, "adopt(web,vda) resume(7) ");
+	ck_assert_int_eq(run(&command_abort, "8"), 1);
+	ck_assert_str_eq(calls->str, "");
+	ck_assert_int_eq(run(&command_abort, "7"), 0);
+	ck_assert_str_eq(calls->str, "adopt(web,vda) abort(7) ");
+}
+END_TEST
+
+START_TEST(a_job_of_another_ledger_is_named_and_left_alone)
+{
+	struct move_orphan theirs = lost;
+
+	theirs.elsewhere = (char *)"the ledger in /other has it";
+	orphan = &theirs;
+	ck_assert_int_eq(run(&command_status, ""), 0);
+	ck_assert_ptr_nonnull(strstr(err_text, "the ledger in /other has it"));
+	ck_assert_int_eq(run(&command_resume, ""), 0);
+	ck_assert_str_eq(calls->str, "");
+}
+END_TEST
+
 START_TEST(an_abort_that_put_everything_back_is_exit_status_0)
 {
 	g_autofree char *job = g_strdup_printf("%" G_GINT64_FORMAT, add_job("migrate", JOB_OPEN));
@@ -168,6 +207,8 @@ int main(void)
 	tcase_add_test(tcase, a_bare_copy_is_resumed_without_libvirt);
 	tcase_add_test(tcase, libvirt_that_does_not_answer_is_told_for_each_job);
 	tcase_add_test(tcase, with_nothing_to_resume_all_is_well);
+	tcase_add_test(tcase, a_job_whose_ledger_is_lost_is_taken_up_again);
+	tcase_add_test(tcase, a_job_of_another_ledger_is_named_and_left_alone);
 	tcase_add_test(tcase, an_abort_that_put_everything_back_is_exit_status_0);
 	tcase_add_test(tcase, an_abort_keeps_the_partial_copy_where_asked);
 	tcase_add_test(tcase, status_tells_open_jobs_and_history_those_that_ended);

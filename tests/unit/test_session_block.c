@@ -226,7 +226,7 @@ START_TEST(a_managed_save_is_read_and_rewritten)
 	ck_done(xml = session_managed_save_xml(session, uuid, &error));
 	parts = g_strsplit(xml, "managed.qcow2", -1);
 	moved = g_strjoinv("elsewhere.qcow2", parts);
-	ck_done(session_managed_save_define(session, uuid, moved, &error));
+	ck_done(session_managed_save_define(session, uuid, moved, FALSE, &error));
 	ck_done(after = session_managed_save_xml(session, uuid, &error));
 	ck_assert_ptr_nonnull(strstr(after, "elsewhere.qcow2"));
 	virsh("start", "managed", NULL);
