@@ -15,7 +15,8 @@ enum { STATUS_USAGE = 2 };
 static const struct command *const commands[] = {
 	&command_plan,	   &command_migrate,	&command_copy,	 &command_verify,
 	&command_status,   &command_resume,	&command_abort,	 &command_history,
-	&command_evacuate, &command_datastores, &command_report, &command_guardian,
+	&command_evacuate, &command_datastores, &command_report, &command_gc,
+	&command_guardian,
 };
 
 static const struct command *find_command(const char *name)

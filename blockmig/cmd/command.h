@@ -32,6 +32,6 @@ void command_print_help(const struct command *command, FILE *file);
 
 extern const struct command command_plan, command_migrate, command_copy, command_verify,
 	command_status, command_resume, command_abort, command_history, command_evacuate,
-	command_datastores, command_report, command_guardian;
+	command_datastores, command_report, command_gc, command_guardian;
 
 #endif

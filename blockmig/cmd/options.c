@@ -126,6 +126,8 @@ static void add_own(GArray *entries, struct options *options, enum option_groups
 		{OPTIONS_RATE_FD,
 		 {"bwlimit-fd", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_INT, &options->rate_fd,
 		  "for evacuate alone: rates that hold from then on", "FD"}},
+		{OPTIONS_ALL,
+		 {"all", 0, 0, G_OPTION_ARG_NONE, &options->all, "whatever its age", NULL}},
 		{OPTIONS_NONE,
 		 {"connect", 'c', 0, G_OPTION_ARG_STRING, &options->connect,
 		  "libvirt of this host (default: as virsh)", "URI"}},

@@ -32,12 +32,13 @@ enum option_groups {
 	OPTIONS_RATE_FD = 1 << 9, /* --bwlimit-fd */
 	OPTIONS_EVACUATE = 1 << 10,
 	OPTIONS_HTML = 1 << 11, /* --html */
+	OPTIONS_ALL = 1 << 12,	/* --all */
 };
 
 enum { SETTINGS_MAX = 24 };
 
 struct options {
-	gboolean help, json, quiet, verbose, progress, dry_run, watch;
+	gboolean help, json, quiet, verbose, progress, dry_run, watch, all;
 	int rate_fd;   /* new rates come in here; -1: none */
 	char *connect; /* NULL: libvirt's default */
 	char *config_path;

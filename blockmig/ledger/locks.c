@@ -196,3 +196,34 @@ int ledger_lock_holder(struct ledger *ledger, const char *key)
 
 	return holder && holder_lives(holder, self) ? (int)holder->pid : 0;
 }
+
+GPtrArray *ledger_locks_stale(struct ledger *ledger, gboolean remove, GError **error)
+{
+	AUTO(holder) self = holder_self();
+	g_autoptr(GPtrArray) keys = g_ptr_array_new_with_free_func(g_free);
+	GError *cause = NULL;
+
+	if (!ledger_begin(ledger, error))
+		return NULL;
+	sqlite3_stmt *row =
+		ledger_query(ledger, &cause, "SELECT key, pid, started, boot FROM lock", "");
+
+	while (row && ledger_next(ledger, row, &cause)) {
+		AUTO(holder) holder = g_new(struct holder, 1);
+
+		holder->pid = sqlite3_column_int64(row, 1);
+		holder->started = sqlite3_column_int64(row, 2);
+		holder->boot = ledger_text(row, 3);
+		if (!holder_lives(holder, self))
+			g_ptr_array_add(keys, ledger_text(row, 0));
+	}
+	for (guint i = 0; !cause && remove && i < keys->len; i++)
+		ledger_run(ledger, &cause, "DELETE FROM lock WHERE key = ?", "s",
+			   (const char *)g_ptr_array_index(keys, i));
+
+	gboolean good = !cause;
+
+	if (cause)
+		g_propagate_error(error, cause);
+	return ledger_end(ledger, good, error) ? g_steal_pointer(&keys) : NULL;
+}

@@ -276,6 +276,30 @@ static void json_evacuation_plan(struct sink *sink, const struct plan *plan)
 	emit(sink, evacuation_plan_summary(plan));
 }
 
+static void json_leftovers(struct sink *sink, GPtrArray *leftovers, gboolean dry_run)
+{
+	guint64 bytes = 0;
+	guint going = 0;
+
+	for (guint i = 0; i < leftovers->len; i++) {
+		const struct move_leftover *leftover = g_ptr_array_index(leftovers, i);
+		const char *action = !leftover->goes ? "kept"
+				     : dry_run	     ? "would-remove"
+						     : "removed";
+
+		bytes += leftover->goes ? leftover->bytes : 0;
+		going += leftover->goes ? 1 : 0;
+		emit(sink, json_pack("{s:s, s:s, s:o, s:I, s:s, s:o}", "type", "leftover", "kind",
+				     leftover->kind, "name", text_or_null(leftover->name), "bytes",
+				     (json_int_t)leftover->bytes, "action", action, "why",
+				     text_or_null(leftover->why)));
+	}
+	emit(sink, json_pack("{s:s, s:I, s:s, s:I, s:I, s:I}", "type", "summary", "job",
+			     (json_int_t)0, "result", dry_run ? "planned" : "done",
+			     dry_run ? "removable" : "removed", (json_int_t)going, "kept",
+			     (json_int_t)(leftovers->len - going), "bytes", (json_int_t)bytes));
+}
+
 static void json_free(struct sink *sink)
 {
 	g_free(sink);
@@ -295,6 +319,7 @@ static const struct sink_operations json_operations = {
 	.comparison = json_comparison,
 	.jobs = json_jobs,
 	.job = json_job,
+	.leftovers = json_leftovers,
 	.free = json_free,
 };
 

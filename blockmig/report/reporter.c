@@ -142,6 +142,11 @@ void reporter_comparison(struct reporter *reporter, const struct comparison *com
 	TELL(reporter, comparison, comparison, error);
 }
 
+void reporter_leftovers(struct reporter *reporter, GPtrArray *leftovers, gboolean dry_run)
+{
+	TELL(reporter, leftovers, leftovers, dry_run);
+}
+
 const char *job_view_state(const struct job_view *view)
 {
 	switch (view->job->result) {

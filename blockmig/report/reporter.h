@@ -72,6 +72,9 @@ struct comparison {
 void reporter_comparison(struct reporter *reporter, const struct comparison *comparison,
 			 const GError *error);
 
+/* What gc found, of struct move_leftover *. */
+void reporter_leftovers(struct reporter *reporter, GPtrArray *leftovers, gboolean dry_run);
+
 /* A job of the ledger, with the living process that holds it (0: none). */
 struct job_view {
 	const struct ledger_job *job;

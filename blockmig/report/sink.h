@@ -40,6 +40,7 @@ struct sink_operations {
 			   const GError *error);
 	void (*jobs)(struct sink *sink, GArray *views);
 	void (*job)(struct sink *sink, const struct job_view *view, GPtrArray *phases);
+	void (*leftovers)(struct sink *sink, GPtrArray *leftovers, gboolean dry_run);
 	void (*free)(struct sink *sink);
 };
 

@@ -373,6 +373,30 @@ static void text_evacuation_plan(struct sink *sink, const struct plan *plan)
 	print_text(sink, evacuation_plan_text(plan));
 }
 
+static void text_leftovers(struct sink *sink, GPtrArray *leftovers, gboolean dry_run)
+{
+	FILE *out = out_of(sink);
+
+	if (!out)
+		return;
+	if (!leftovers->len)
+		fputs("nothing is left over\n", out);
+	for (guint i = 0; i < leftovers->len; i++) {
+		const struct move_leftover *leftover = g_ptr_array_index(leftovers, i);
+		g_autofree char *size = units_format_size(leftover->bytes);
+
+		fprintf(out, "%s: %s %s",
+			!leftover->goes ? "kept"
+			: dry_run	? "would go"
+					: "removed",
+			leftover->kind, leftover->name);
+		if (leftover->bytes)
+			fprintf(out, " (%s)", size);
+		fprintf(out, ": %s\n", leftover->why);
+	}
+	fflush(out);
+}
+
 static void text_free(struct sink *sink)
 {
 	g_free(sink);
@@ -390,6 +414,7 @@ static const struct sink_operations text_operations = {
 	.comparison = text_comparison,
 	.jobs = text_jobs,
 	.job = text_job,
+	.leftovers = text_leftovers,
 	.free = text_free,
 };
 
