@@ -136,4 +136,51 @@ migrate() {
 	[[ $(field sha256) =~ ^[0-9a-f]{64}$ ]] || die "no root: $(field sha256)"
 }
 
+# ---- faults ---------------------------------------------------------------------------
+
+# hooked NAME=VALUE... -- COMMAND...
+hooked() {
+	local settings=()
+	while [ "$1" != -- ]; do
+		settings+=("$1")
+		shift
+	done
+	shift
+	env LD_PRELOAD="$hook" HOOK_ONCE=/srv/scratch/once "${settings[@]}" "$build/blockmig" "$@"
+}
+
+a_writing_guest() {
+	local disk
+	disk=$(new_image local raw 96M)
+	# Dense, so that a copy takes the time that the faults need.
+	dd if=/dev/urandom of="$disk" bs=1M count=96 conv=notrunc status=none
+	writing_guest one "$disk" --rate "${1:-300}"
+	virsh dumpxml one --inactive >/srv/scratch/before.xml
+}
+
+# The guest is where it was, and its definition is what it was, letter for letter.
+as_before() {
+	lies_on one /srv/local/disk.raw
+	virsh dumpxml one --inactive | cmp - /srv/scratch/before.xml || die "the inactive XML changed"
+	guest_wait_writing one 100
+	whole one
+}
+
+wait_until() { # SECONDS COMMAND...
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || die "it did not come about: $*"
+		sleep 0.2
+	done
+}
+
+job_ended() {
+	blockmig history --json | grep -q '"state": *"done"'
+}
+
+# The hook's command is for the shell that the hook starts.
+# shellcheck disable=SC2016
+kill_us='kill -9 $BLOCKMIG_PID'
+
 "$lab" config
