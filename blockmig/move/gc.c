@@ -59,12 +59,14 @@ static void kept_after_all(struct move_leftover *leftover, const char *why)
 
 /* ---- what the domains name --------------------------------------------------------------- */
 
+/* Takes @xml over. */
 static gboolean add_xml(struct gc *gc, char *xml)
 {
-	if (xml)
-		g_string_append(gc->domains, xml);
-	g_free(xml);
-	return xml != NULL;
+	g_autofree char *text = xml;
+
+	if (text)
+		g_string_append(gc->domains, text);
+	return text != NULL;
 }
 
 static gboolean read_domain(struct gc *gc, const char *uuid, GError **error)
