@@ -55,48 +55,6 @@ static struct handle *open_destination(struct move *move, GError **error)
 
 /* ---- running or paused ---------------------------------------------------------------------- */
 
-/* How long the guest has stood still since we suspended it; 0 after a reboot. */
-static gint64 suspended_ms(const struct job *job)
-{
-	return MAX(0, (g_get_monotonic_time() - (gint64)job->suspended_us) / 1000);
-}
-
-/* Somebody else may have resumed it first. */
-static gboolean wake(struct move *move, GError **error)
-{
-	struct session *session = move->context.session;
-	g_autoptr(GError) failure = NULL;
-	struct domain_state state;
-
-	if (session_resume(session, move->job->domain_uuid, &failure))
-		return TRUE;
-	if (failure->code == BLOCKMIG_ERROR_PERMANENT &&
-	    session_state(session, move->job->domain_uuid, &state, NULL) &&
-	    state.run == RUN_RUNNING)
-		return TRUE;
-	g_propagate_error(error, g_steal_pointer(&failure));
-	return FALSE;
-}
-
-gboolean cutover_resume(struct move *move, GError **error)
-{
-	struct job *job = move->job;
-	struct domain_state state;
-
-	if (!session_state(move->context.session, job->domain_uuid, &state, error))
-		return FALSE;
-	/* libvirt refuses to resume what runs, as it may after a call of unknown outcome. */
-	if (job->return_to == DISK_RUNNING && state.run == RUN_PAUSED && !wake(move, error))
-		return FALSE;
-	if (job->return_to == DISK_RUNNING && !define_awake(move, error))
-		return FALSE;
-	/* Each time counts, as on a way home. */
-	if (job->suspended && job->return_to == DISK_RUNNING && state.run != RUN_OFF)
-		job->downtime_ms = MAX(0, job->downtime_ms) + suspended_ms(job);
-	job->suspended = FALSE;
-	return TRUE;
-}
-
 /* A failure before the pivot: the guest goes on as it was; the first error is told. */
 static gboolean back_off(struct move *move, GError **error)
 {

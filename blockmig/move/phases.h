@@ -66,7 +66,8 @@ gboolean mirror_commit(struct move *move, const struct source *base, GError **er
 /* cutover.c */
 gboolean cutover_run(struct move *move, GError **error);
 gboolean cutover_undo(struct move *move, GError **error);
-/* The guest as it was before the suspend; the caller saves the job. */
+
+/* awake.c: the guest as it was before the suspend; the caller saves the job. */
 gboolean cutover_resume(struct move *move, GError **error);
 
 /* putback.c: the guest is suspended on a destination that is wrong or gone. */
