@@ -13,7 +13,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { PIVOT_MS = 30 * 1000, TRIES = 5, PROBE_BYTES = 4096, PROBE_STALL_MS = 3000 };
+enum { PIVOT_MS = 30 * 1000, PROBE_BYTES = 4096, PROBE_STALL_MS = 3000 };
 
 /* ---- the destination, probed over our own connection ------------------------------------- */
 
@@ -246,8 +246,7 @@ static gboolean cut_live(struct move *move, const struct world *world, GError **
 	return judge(move, destination, error);
 }
 
-/* ---- off --------------------------------------------------------------------------------------
- */
+/* ---- off ----------------------------------------------------------------------------- */
 
 /*
  * QEMU refuses to start a guest on a file with this byte read-locked ("not to be shared
@@ -384,8 +383,7 @@ static gboolean compare_off(struct move *move, GError **error)
 	return FALSE;
 }
 
-/* ---- the phase ----------------------------------------------------------------------------------
- */
+/* ---- the phase ----------------------------------------------------------------------- */
 
 static gboolean cut(struct move *move, const struct world *world, GError **error)
 {
@@ -411,19 +409,7 @@ static gboolean cut_until_done(struct move *move, GError **error)
 		return (!job->suspended || cutover_resume(move, error)) && move_save(move, error);
 	if (!putback_wake(move, error) || !putback_bring_home(move, error))
 		return FALSE;
-	for (guint tries = 1;; tries++) {
-		g_autoptr(GError) failure = NULL;
-		AUTO(world) world = world_look(move, error);
-
-		if (!world)
-			return FALSE;
-		if (cut(move, world, &failure))
-			return TRUE;
-		if (tries == TRIES || !world_changed(move, world, failure)) {
-			g_propagate_error(error, g_steal_pointer(&failure));
-			return FALSE;
-		}
-	}
+	return world_step(move, cut, error);
 }
 
 gboolean cutover_run(struct move *move, GError **error)

@@ -10,8 +10,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* How often a guest may start or stop under a step before we let it be. */
-enum { TRIES = 5, UNDO_TRIES = 5 };
+/* How often a guest may start or stop under an undo before we let it be. */
+enum { UNDO_TRIES = 5 };
 
 gboolean freeze_sync(const struct source *source, GError **error)
 {
@@ -121,19 +121,7 @@ static gboolean freeze_as_it_is(struct move *move, const struct world *world, GE
 /* A guest that was started or shut off meanwhile is frozen in the other way. */
 gboolean freeze_again(struct move *move, GError **error)
 {
-	for (guint tries = 1;; tries++) {
-		g_autoptr(GError) failure = NULL;
-		AUTO(world) world = world_look(move, error);
-
-		if (!world)
-			return FALSE;
-		if (freeze_as_it_is(move, world, &failure))
-			return TRUE;
-		if (tries == TRIES || !world_changed(move, world, failure)) {
-			g_propagate_error(error, g_steal_pointer(&failure));
-			return FALSE;
-		}
-	}
+	return world_step(move, freeze_as_it_is, error);
 }
 
 enum standing freeze_probe(struct move *move, GError **error)

@@ -152,6 +152,13 @@ AUTO_DEFINE(world, world_free)
  * may do in another try.
  */
 gboolean world_changed(struct move *move, const struct world *world, const GError *failure);
+/*
+ * Does @step for the guest as it is, and again where that was started or shut off meanwhile:
+ * what has to be done has changed then.
+ */
+gboolean world_step(struct move *move,
+		    gboolean (*step)(struct move *, const struct world *, GError **),
+		    GError **error);
 /* Whether the guest's active layer is the file @path. */
 gboolean world_on_path(const struct world *world, const char *path);
 /* The position in the guest's chain of @source; -1: not in it. */

@@ -9,9 +9,6 @@
 /* No progress of QEMU's job for so long is a failure. */
 enum { JOB_STALL_MS = 60 * 1000, PIVOT_MS = 30 * 1000, GONE_MS = 30 * 1000, LOOK_MS = 500 };
 
-/* How often a guest may start or stop under the phase. */
-enum { TRIES = 5 };
-
 /* What the block job of our disk does. */
 enum job_look { LOOK_GONE, LOOK_RUNNING, LOOK_READY, LOOK_FAILED };
 
@@ -192,19 +189,7 @@ static gboolean mirror_as_it_is(struct move *move, const struct world *world, GE
 /* QEMU's job ends with a guest that is shut off: then the rest is copied without it. */
 gboolean mirror_run(struct move *move, GError **error)
 {
-	for (guint tries = 1;; tries++) {
-		g_autoptr(GError) failure = NULL;
-		AUTO(world) world = world_look(move, error);
-
-		if (!world)
-			return FALSE;
-		if (mirror_as_it_is(move, world, &failure))
-			return TRUE;
-		if (tries == TRIES || !world_changed(move, world, failure)) {
-			g_propagate_error(error, g_steal_pointer(&failure));
-			return FALSE;
-		}
-	}
+	return world_step(move, mirror_as_it_is, error);
 }
 
 gboolean mirror_undo(struct move *move, GError **error)

@@ -3,6 +3,9 @@
 #include "blockmig/vm/domain_load.h"
 #include "common/error.h"
 
+/* How often a guest may start or stop under one step. */
+enum { STEP_TRIES = 5 };
+
 void move_options_init(struct move_options *options)
 {
 	*options = (struct move_options){
@@ -158,6 +161,25 @@ gboolean world_changed(struct move *move, const struct world *world, const GErro
 	       (error_is(failure, BLOCKMIG_ERROR_TRANSIENT) ||
 		error_is(failure, BLOCKMIG_ERROR_PERMANENT)) &&
 	       after->state.id != world->state.id;
+}
+
+gboolean world_step(struct move *move,
+		    gboolean (*step)(struct move *, const struct world *, GError **),
+		    GError **error)
+{
+	for (guint tries = 1;; tries++) {
+		g_autoptr(GError) failure = NULL;
+		AUTO(world) world = world_look(move, error);
+
+		if (!world)
+			return FALSE;
+		if (step(move, world, &failure))
+			return TRUE;
+		if (tries == STEP_TRIES || !world_changed(move, world, failure)) {
+			g_propagate_error(error, g_steal_pointer(&failure));
+			return FALSE;
+		}
+	}
 }
 
 gboolean world_on_path(const struct world *world, const char *path)
