@@ -241,8 +241,7 @@ static void divide(struct dispatch *dispatch, guint moves)
 					   share(dispatch, moves), dispatch->data);
 }
 
-/* ---- beginnings and ends ----------------------------------------------------------------------
- */
+/* ---- beginnings and ends ------------------------------------------------------------- */
 
 static void set_running(struct dispatch *dispatch, struct dispatch_move *move)
 {
@@ -400,8 +399,7 @@ static void settle(struct dispatch *dispatch, struct dispatch_move *move)
 	}
 }
 
-/* ---- the loop
- * ------------------------------------------------------------------------------------ */
+/* ---- the loop ------------------------------------------------------------------------ */
 
 /* Tells every running move, once for each level. */
 static void stop_all(struct dispatch *dispatch, enum stop_level *told, enum stop_level level)

@@ -207,8 +207,7 @@ static gboolean look(struct evacuation *evacuation, struct ledger *ledger,
 	return TRUE;
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------
- */
+/* ---- all of it ----------------------------------------------------------------------- */
 
 static struct evacuation *evacuation_new(const struct evacuation_world *world,
 					 const struct evacuation_request *request)

@@ -133,8 +133,7 @@ static const struct dispatch_runner live_runner = {
 	.measured = live_measured,
 };
 
-/* ---- once it is empty -------------------------------------------------------------------------
- */
+/* ---- once it is empty ---------------------------------------------------------------- */
 
 /* Our stdout is for JSON or for nobody. */
 static void words_to_stderr(gpointer unused)
@@ -166,8 +165,7 @@ static gboolean live_emptied(void *data, GError **error)
 	return FALSE;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------
- */
+/* ---- all of it ----------------------------------------------------------------------- */
 
 struct live *live_new(const struct live_options *options)
 {

@@ -294,8 +294,7 @@ static gboolean unexplained(const struct job *job, const struct world *world, co
 	return FALSE;
 }
 
-/* ---- where the job stands ---------------------------------------------------------------------
- */
+/* ---- where the job stands ------------------------------------------------------------ */
 
 /* Merged already, nothing but the end is left; the element may be gone from the live XML. */
 static gboolean is_merged(const struct job *job, const struct world *world)

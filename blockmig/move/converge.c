@@ -44,8 +44,7 @@ static gboolean fail(struct move *move, const struct converge *converge, guint64
 	return FALSE;
 }
 
-/* ---- throttle ---------------------------------------------------------------------------------
- */
+/* ---- throttle ------------------------------------------------------------------------ */
 
 static gboolean slow_down(struct move *move, struct converge *converge, guint64 pace,
 			  guint64 left_bytes, gboolean *slowed, GError **error)
@@ -59,8 +58,7 @@ static gboolean slow_down(struct move *move, struct converge *converge, guint64 
 	return TRUE;
 }
 
-/* ---- wait ---------------------------------------------------------------------------------------
- */
+/* ---- wait ---------------------------------------------------------------------------- */
 
 /* One pause, watched; *quiet: the guest wrote no more than @wanted bytes a second in it. */
 static gboolean pause_once(struct move *move, struct converge *converge, guint64 wanted,
@@ -103,8 +101,7 @@ static gboolean wait_for_quiet(struct move *move, struct converge *converge, gui
 	return good;
 }
 
-/* ---- all of them
- * ---------------------------------------------------------------------------------- */
+/* ---- all of them --------------------------------------------------------------------- */
 
 static gboolean decide(struct move *move, struct converge *converge, guint64 pace,
 		       guint64 left_bytes, GError **error)

@@ -244,8 +244,7 @@ gboolean kept_at(const struct kept_search *search, const struct place *place)
 	return found != NULL;
 }
 
-/* ---- taking it over ---------------------------------------------------------------------------
- */
+/* ---- taking it over ------------------------------------------------------------------ */
 
 gboolean kept_settle(struct move *move, struct handle *handle, GError **error)
 {

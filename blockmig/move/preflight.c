@@ -319,8 +319,7 @@ static void check_disk(struct preflight *preflight)
 			"after a lost connection: a mounted path is the better way");
 }
 
-/* ---- all of it --------------------------------------------------------------------------------
- */
+/* ---- all of it ----------------------------------------------------------------------- */
 
 static struct preflight *begin(struct move_context *context, const char *domain, const char *disk,
 			       GError **error)

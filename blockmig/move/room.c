@@ -25,8 +25,7 @@ static guint64 held(const struct job *job)
 	return sum;
 }
 
-/* ---- the rate ----------------------------------------------------------------------------------
- */
+/* ---- the rate ------------------------------------------------------------------------ */
 
 void room_stamp(struct job *job)
 {
@@ -69,8 +68,7 @@ static void follow(struct move *move, guint64 now_held)
 	seen->at_us = now_us;
 }
 
-/* ---- the mark ----------------------------------------------------------------------------------
- */
+/* ---- the mark ------------------------------------------------------------------------ */
 
 static gboolean one_file_system(const char *a, const char *b)
 {
@@ -142,8 +140,7 @@ gboolean room_watch(void *data, GError **error)
 	       check_folder(job, job->overlay_folder, written, error);
 }
 
-/* ---- for those who ask -------------------------------------------------------------------------
- */
+/* ---- for those who ask --------------------------------------------------------------- */
 
 void room_free(struct room *room)
 {

@@ -158,8 +158,7 @@ char *night_text(const struct evacuation *evacuation)
 	return g_string_free(text, FALSE);
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------
- */
+/* ---- JSON ---------------------------------------------------------------------------- */
 
 static json_t *move_object(const struct dispatch_move *move)
 {
@@ -334,8 +333,7 @@ char *night_metrics(const struct evacuation *evacuation)
 	return g_string_free(text, FALSE);
 }
 
-/* ---- files -------------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------------------- */
 
 gboolean night_write(const struct evacuation *evacuation, const char *path, GError **error)
 {

@@ -396,8 +396,7 @@ static gboolean read_sections(struct config *config, GKeyFile *file, GError **er
 	return TRUE;
 }
 
-/* ---- the file ---------------------------------------------------------------------------------
- */
+/* ---- the file ------------------------------------------------------------------------ */
 
 static struct config *config_new(const char *path)
 {

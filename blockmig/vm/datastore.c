@@ -242,8 +242,7 @@ char *pool_name(const char *text)
 	return name ? xml_content(name) : NULL;
 }
 
-/* ---- by what the user typed --------------------------------------------------------------------
- */
+/* ---- by what the user typed ---------------------------------------------------------- */
 
 /* The path as QEMU sees it of what lies @rest below @above; NULL for network disks. */
 static char *path_at(const struct datastore *above, const char *rest)

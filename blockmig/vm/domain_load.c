@@ -9,8 +9,7 @@
 /* libvirt's name of a LUN as a volume. */
 #define LUN_PREFIX "unit:0:0:"
 
-/* ---- from a volume's name to its address
- * ------------------------------------------------------------ */
+/* ---- from a volume's name to its address --------------------------------------------- */
 
 static gboolean resolve_file(struct source *source, const xmlNode *pool)
 {

@@ -221,8 +221,7 @@ gboolean session_define(struct session *session, const char *xml, GError **error
 	return call_perform(session, call, error);
 }
 
-/* ---- our metadata ------------------------------------------------------------------------------
- */
+/* ---- our metadata -------------------------------------------------------------------- */
 
 static int set_metadata(struct call *call, virConnectPtr connection, virDomainPtr domain)
 {
@@ -257,8 +256,7 @@ char *session_metadata_get(struct session *session, const char *uuid, gboolean l
 	return call_perform(session, call, error) ? g_steal_pointer(&call->text) : NULL;
 }
 
-/* ---- its life
- * ------------------------------------------------------------------------------------- */
+/* ---- its life ------------------------------------------------------------------------ */
 
 static int do_suspend(struct call *call, virConnectPtr connection, virDomainPtr domain)
 {

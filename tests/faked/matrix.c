@@ -122,8 +122,7 @@ GPtrArray *matrix_read(const char *path)
 	return cells;
 }
 
-/* ---- faults ------------------------------------------------------------------------------------
- */
+/* ---- faults -------------------------------------------------------------------------- */
 
 static void kill_us(void)
 {
@@ -224,8 +223,7 @@ const struct matrix_fault *matrix_fault_find(const char *name)
 	return NULL;
 }
 
-/* ---- where the move is -------------------------------------------------------------------------
- */
+/* ---- where the move is --------------------------------------------------------------- */
 
 static struct {
 	const char *row;

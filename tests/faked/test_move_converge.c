@@ -69,8 +69,7 @@ static void assert_warned(const char *words)
 		      scene.warnings->str);
 }
 
-/* ---- throttle ---------------------------------------------------------------------------------
- */
+/* ---- throttle ------------------------------------------------------------------------ */
 
 START_TEST(a_guest_that_is_too_fast_is_slowed_for_a_while)
 {
@@ -146,8 +145,7 @@ START_TEST(a_stop_does_not_leave_a_guest_slow)
 }
 END_TEST
 
-/* ---- our death ----------------------------------------------------------------------------------
- */
+/* ---- our death ----------------------------------------------------------------------- */
 
 static void open_doomed(int i)
 {
@@ -196,8 +194,7 @@ START_TEST(a_slow_guest_is_fast_again_after_our_death_and_an_abort)
 }
 END_TEST
 
-/* ---- others -------------------------------------------------------------------------------------
- */
+/* ---- others -------------------------------------------------------------------------- */
 
 static const struct block_limits others = {.write = 7 * MiB};
 
@@ -306,8 +303,7 @@ START_TEST(limits_that_cannot_be_set_now_are_set_by_the_next_run)
 }
 END_TEST
 
-/* ---- fail, and wait ---------------------------------------------------------------------------
- */
+/* ---- fail, and wait ------------------------------------------------------------------ */
 
 START_TEST(a_move_that_is_to_fail_rolls_back)
 {

@@ -75,8 +75,7 @@ START_TEST(after_a_reset_overlays_that_differ_need_a_person)
 }
 END_TEST
 
-/* ---- a hold -------------------------------------------------------------------------------------
- */
+/* ---- a hold -------------------------------------------------------------------------- */
 
 /* More than the cutover's budget, twice. */
 static void write_all(void)
@@ -106,8 +105,7 @@ START_TEST(what_a_guest_wrote_in_a_hold_is_copied_before_it_is_suspended)
 }
 END_TEST
 
-/* ---- downtime -----------------------------------------------------------------------------------
- */
+/* ---- downtime ------------------------------------------------------------------------ */
 
 static gint64 downtime_ms(void)
 {

@@ -295,8 +295,7 @@ START_TEST(a_copy_in_other_chunks_is_of_no_use)
 }
 END_TEST
 
-/* ---- other places
- * -------------------------------------------------------------------------------- */
+/* ---- other places -------------------------------------------------------------------- */
 
 static void open_lun(enum domain_run run)
 {

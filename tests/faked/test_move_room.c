@@ -78,8 +78,7 @@ START_TEST(a_job_that_waits_to_try_again_is_watched)
 }
 END_TEST
 
-/* ---- held ---------------------------------------------------------------------------------------
- */
+/* ---- held ---------------------------------------------------------------------------- */
 
 /* Held behind the seed, with the overlay full of what the guest wrote. */
 static void hold(void)

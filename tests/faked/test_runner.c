@@ -341,8 +341,7 @@ START_TEST(behind_the_commit_point_it_goes_only_forward)
 }
 END_TEST
 
-/* ---- peers that come back ---------------------------------------------------------------------
- */
+/* ---- peers that come back ------------------------------------------------------------ */
 
 static void open_failing_patiently(int code, guint times)
 {

@@ -72,8 +72,7 @@ static struct child *child_of(const struct dispatch_move *move)
 	ck_abort_msg("%s does not run", move->domain);
 }
 
-/* ---- the table --------------------------------------------------------------------------------
- */
+/* ---- the table ----------------------------------------------------------------------- */
 
 static gint64 fake_now_s(void *data)
 {
@@ -269,8 +268,7 @@ const struct dispatch_runner dispatching_runner = {
 	.measured = fake_measured,
 };
 
-/* ---- what the tests say
- * -------------------------------------------------------------------------- */
+/* ---- what the tests say -------------------------------------------------------------- */
 
 void dispatching_open(void)
 {

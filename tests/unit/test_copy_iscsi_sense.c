@@ -292,8 +292,7 @@ START_TEST(busy_for_ever_ends)
 }
 END_TEST
 
-/* ---- a target that restarts ---------------------------------------------------------------------
- */
+/* ---- a target that restarts ---------------------------------------------------------- */
 
 static void start_again(guint64 lun_bytes)
 {
@@ -348,8 +347,7 @@ START_TEST(target_that_stays_away_ends_the_copy_and_it_can_be_resumed)
 }
 END_TEST
 
-/* ---- another LUN after a reconnect -------------------------------------------------------------
- */
+/* ---- another LUN after a reconnect --------------------------------------------------- */
 
 static void swap_and_cut(void *data G_GNUC_UNUSED)
 {
@@ -410,8 +408,7 @@ START_TEST(lun_that_has_grown_under_a_reconnect_stops_the_copy)
 }
 END_TEST
 
-/* ---- the suite ----------------------------------------------------------------------------------
- */
+/* ---- the suite ----------------------------------------------------------------------- */
 
 static void add_to(Suite *suite)
 {

@@ -132,8 +132,7 @@ START_TEST(last_block_is_whole_after_a_cut_in_it)
 }
 END_TEST
 
-/* ---- header digests ----------------------------------------------------------------------------
- */
+/* ---- header digests ------------------------------------------------------------------ */
 
 static void begin_with_digest(gboolean from_lun)
 {
@@ -184,8 +183,7 @@ START_TEST(flipped_headers_for_ever_end)
 }
 END_TEST
 
-/* ---- several addresses
- * --------------------------------------------------------------------------- */
+/* ---- several addresses --------------------------------------------------------------- */
 
 static char *alternates[] = {(char *)"127.0.0.1:3262", NULL};
 
@@ -310,8 +308,7 @@ START_TEST(all_addresses_dead_ends_the_copy)
 }
 END_TEST
 
-/* ---- the suite ----------------------------------------------------------------------------------
- */
+/* ---- the suite ----------------------------------------------------------------------- */
 
 static int run_tests(void)
 {

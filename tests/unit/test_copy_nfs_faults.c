@@ -274,8 +274,7 @@ START_TEST(data_answered_as_stable_without_its_size_is_committed)
 }
 END_TEST
 
-/* ---- answers ------------------------------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------------------- */
 
 START_TEST(short_answers_are_survived)
 {
@@ -371,8 +370,7 @@ START_TEST(an_error_that_stays_ends_every_run_in_the_servers_words)
 }
 END_TEST
 
-/* ---- data that is not what it was
- * ------------------------------------------------------------------ */
+/* ---- data that is not what it was ---------------------------------------------------- */
 
 START_TEST(a_bit_flipped_on_the_way_to_the_disk_is_written_again)
 {

@@ -164,8 +164,7 @@ START_TEST(a_connection_that_never_lives_long_still_makes_progress)
 }
 END_TEST
 
-/* ---- data that is not what it was ---------------------------------------------------------------
- */
+/* ---- data that is not what it was ---------------------------------------------------- */
 
 START_TEST(bits_that_always_flip_on_the_way_to_the_disk_are_an_integrity_failure)
 {
@@ -216,8 +215,7 @@ START_TEST(a_bit_flipped_on_the_way_from_the_source_is_found_by_a_comparison)
 }
 END_TEST
 
-/* ---- zeros that were left out
- * ----------------------------------------------------------------------- */
+/* ---- zeros that were left out -------------------------------------------------------- */
 
 /* Somebody else's bytes lie where the copy left a chunk of zeros out. */
 static void begin_with_dirt_in_a_hole(void)

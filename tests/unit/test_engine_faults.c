@@ -15,8 +15,7 @@ static struct copying copying;
 #define ck_ok(condition)                                                                           \
 	ck_assert_msg(condition, "%s", copying.error ? copying.error->message : "?")
 
-/* ---- faults ------------------------------------------------------------------------------------
- */
+/* ---- faults -------------------------------------------------------------------------- */
 
 /* Fails or spoils the calls number first..last of one kind by handles of one mode. */
 struct fault {
@@ -199,8 +198,7 @@ START_TEST(an_identity_from_before_is_held_to)
 }
 END_TEST
 
-/* ---- stopping and carrying on -------------------------------------------------------------------
- */
+/* ---- stopping and carrying on -------------------------------------------------------- */
 
 static gboolean stop_call(const struct memory_event *event, void *data, GError **error)
 {
@@ -311,8 +309,7 @@ START_TEST(rehash_sends_only_what_differs)
 }
 END_TEST
 
-/* ---- the caller's callbacks
- * ------------------------------------------------------------------------ */
+/* ---- the caller's callbacks ---------------------------------------------------------- */
 
 static gboolean watch_fails(void *data, GError **error)
 {

@@ -29,8 +29,7 @@ static struct {
 	gboolean cannot_finish;
 } acts;
 
-/* ---- the world --------------------------------------------------------------------------------
- */
+/* ---- the world ----------------------------------------------------------------------- */
 
 static struct inventory_store *add_store(struct inventory *inventory, const char *name,
 					 const char *url)
@@ -97,8 +96,7 @@ static gboolean emptied(void *data, GError **error)
 
 static const struct evacuation_world table = {look, emptied, &dispatching_runner, NULL};
 
-/* ---- what the tests say
- * --------------------------------------------------------------------------- */
+/* ---- what the tests say -------------------------------------------------------------- */
 
 static void setup(void)
 {

@@ -114,8 +114,7 @@ START_TEST(a_job_without_both_ends_is_refused)
 }
 END_TEST
 
-/* ---- the configuration -------------------------------------------------------------------------
- */
+/* ---- the configuration --------------------------------------------------------------- */
 
 START_TEST(a_value_that_cannot_be_decoded_is_refused)
 {
@@ -134,8 +133,7 @@ START_TEST(a_value_that_cannot_be_decoded_is_refused)
 }
 END_TEST
 
-/* ---- URLs
- * ---------------------------------------------------------------------------------------- */
+/* ---- URLs ---------------------------------------------------------------------------- */
 
 START_TEST(brackets_hold_an_address_with_colons)
 {

@@ -256,8 +256,7 @@ START_TEST(metadata_of_a_guest_that_is_off_is_inactive_only)
 }
 END_TEST
 
-/* ---- whose libvirt it is
- * ---------------------------------------------------------------------------- */
+/* ---- whose libvirt it is ------------------------------------------------------------- */
 
 START_TEST(libvirt_on_another_host_is_refused_before_it_is_called)
 {

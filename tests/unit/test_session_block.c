@@ -193,8 +193,7 @@ START_TEST(limits_that_another_disk_has_too_are_told)
 }
 END_TEST
 
-/* ---- saving ------------------------------------------------------------------------------------
- */
+/* ---- saving -------------------------------------------------------------------------- */
 
 START_TEST(a_saved_guest_is_restored_paused)
 {
@@ -234,8 +233,7 @@ START_TEST(a_managed_save_is_read_and_rewritten)
 }
 END_TEST
 
-/* ---- waiting
- * ------------------------------------------------------------------------------------- */
+/* ---- waiting ------------------------------------------------------------------------- */
 
 static gpointer destroy_soon(gpointer name)
 {

@@ -1,8 +1,7 @@
 /* The session while libvirtd dies, restarts or stands still. */
 #include "tests/unit/session_support.h"
 
-/* ---- the daemon fails
- * ------------------------------------------------------------------------------ */
+/* ---- the daemon fails ---------------------------------------------------------------- */
 
 START_TEST(calls_and_events_survive_a_restart_of_libvirtd)
 {
