@@ -32,7 +32,6 @@ void move_orphan_free(struct move_orphan *orphan)
 	g_free(orphan->elsewhere);
 	g_free(orphan);
 }
-AUTO_DEFINE(move_orphan, move_orphan_free)
 
 /* Whether a job of that nonce is in the ledger, open or ended. */
 static gboolean knows(struct ledger *ledger, const char *nonce, gboolean *known, GError **error)

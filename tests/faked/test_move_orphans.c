@@ -144,7 +144,6 @@ static void held_in_its_overlay(void)
 
 static void nothing_is_changed(const char *words)
 {
-	g_autofree char *log_before = fake_log();
 	g_autofree char *live_before = fake_domain_xml(FAKE_UUID, FALSE);
 	g_autoptr(GError) error = NULL;
 
