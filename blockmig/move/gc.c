@@ -3,6 +3,7 @@
  * the ledger says that its job has ended and nobody names it any more.
  */
 #include "blockmig/move/image_open.h"
+#include "blockmig/move/kept.h"
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/usage.h"
 
@@ -13,8 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How long the saved XML of a job is kept: who finds out that something is wrong needs it. */
-static const gint64 folder_seconds = 30 * 24 * 3600;
+/*
+ * How long the saved XML of a job is kept (who finds out that something is wrong needs it),
+ * and a partial copy (the next move to the same place carries on with it).
+ */
+static const gint64 keep_seconds = 30 * 24 * 3600;
 
 /* IMAGE.blockmig-JOB-NUMBER.qcow2, and what a way home adds to it. */
 #define OUR_NAME "^(.*\\.blockmig-([0-9]+)-([0-9]+|destination)\\.qcow2)((\\.home)*|\\.save)$"
@@ -306,10 +310,15 @@ static gboolean remove_folder(const char *folder, GError **error)
 	return FALSE;
 }
 
+/* Whether an ended job's things have been kept for long enough. */
+static gboolean is_old(const struct gc *gc, const struct ledger_job *job)
+{
+	return gc->all || g_get_real_time() / G_USEC_PER_SEC - job->updated_s >= keep_seconds;
+}
+
 static void collect_job_folder(struct gc *gc, const char *folder, gint64 id)
 {
 	AUTO(ledger_job) job = ledger_job_get(gc->context->ledger, id, NULL);
-	gint64 age_s = job ? g_get_real_time() / G_USEC_PER_SEC - job->updated_s : 0;
 	g_autoptr(GError) failure = NULL;
 
 	if (!job) {
@@ -317,7 +326,7 @@ static void collect_job_folder(struct gc *gc, const char *folder, gint64 id)
 		      g_strdup("no such job is in the ledger: it may be all that is left of it"));
 		return;
 	}
-	if (job->result == JOB_OPEN || (!gc->all && age_s < folder_seconds))
+	if (job->result == JOB_OPEN || !is_old(gc, job))
 		return;
 	struct move_leftover *leftover =
 		found(gc, "job folder", folder, TRUE, g_strdup("its job ended"));
@@ -388,12 +397,38 @@ static gboolean collect_elements(struct gc *gc, GError **error)
 
 /* ---- all of it ---------------------------------------------------------------------------- */
 
+/* ---- partial copies --------------------------------------------------------------------- */
+
+static void collect_kept_copy(struct gc *gc, const struct ledger_job *record)
+{
+	g_autoptr(GError) failure = NULL;
+	struct move_leftover *leftover;
+
+	if (!is_old(gc, record)) {
+		found(gc, "partial copy", record->destination, FALSE,
+		      g_strdup_printf("job %" G_GINT64_FORMAT " was rolled back: the next move "
+				      "to the same place carries on with it (--all removes it)",
+				      record->id));
+		return;
+	}
+	leftover = found(gc, "partial copy", record->destination, TRUE,
+			 g_strdup_printf("job %" G_GINT64_FORMAT " was rolled back", record->id));
+	if (!gc->dry_run && !kept_remove(gc->context, record, &failure))
+		kept_after_all(leftover, failure->message);
+}
+
+static gboolean collect_kept_copies(struct gc *gc, GError **error)
+{
+	g_autoptr(GPtrArray) records = ledger_kept_list(gc->context->ledger, error);
+
+	for (guint i = 0; records && i < records->len; i++)
+		collect_kept_copy(gc, g_ptr_array_index(records, i));
+	return records != NULL;
+}
+
 /* One for each kind of leftover; each adds what it finds, and removes what goes. */
 static gboolean (*const collectors[])(struct gc *, GError **) = {
-	collect_overlays,
-	collect_job_folders,
-	collect_locks,
-	collect_elements,
+	collect_overlays, collect_kept_copies, collect_job_folders, collect_locks, collect_elements,
 };
 
 GPtrArray *move_gc(struct move_context *context, gboolean all, gboolean dry_run, GError **error)

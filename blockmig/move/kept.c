@@ -1,6 +1,7 @@
 #include "blockmig/move/kept.h"
 
 #include "blockmig/move/passes.h"
+#include "blockmig/move/usage.h"
 #include "common/error.h"
 #include "verify/readback.h"
 
@@ -292,4 +293,61 @@ gboolean kept_forget_replaced(struct move *move, GError **error)
 			return FALSE;
 	}
 	return records != NULL;
+}
+
+/* ---- letting go of it ---------------------------------------------------------------- */
+
+/* Whether the file at @place is the copy that @job left.  NOT_FOUND where there is none. */
+static gboolean is_copy_of(const struct job *job, const struct place *place, GError **error)
+{
+	AUTO(handle) handle = handle_open(place->url, place->transport, HANDLE_READ, error);
+	struct image_info info;
+
+	if (!handle || !handle_describe(handle, &info, error))
+		return FALSE;
+	if (g_strcmp0(job->destination_identity, info.identity) == 0)
+		return TRUE;
+	g_set_error_literal(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_EXISTS,
+			    "another file has taken its place, and stays");
+	return FALSE;
+}
+
+static gboolean is_unused(struct move_context *context, const struct place *place, GError **error)
+{
+	g_autoptr(GError) failure = NULL;
+	g_autofree char *domain = usage_find(context, place, NULL, NULL, &failure);
+	g_autofree char *file = domain || failure ? NULL : usage_beside(place, &failure);
+
+	if (failure) {
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return FALSE;
+	}
+	if (domain || file)
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT, "%s names it",
+			    domain ? domain : file);
+	return !domain && !file;
+}
+
+static gboolean remove_copy(struct move_context *context, const struct job *job, GError **error)
+{
+	AUTO(url) url = url_parse(job->destination_url, error);
+	AUTO(place) place = url ? place_of_url(context->config, url, error) : NULL;
+
+	return place && is_copy_of(job, place, error) && is_unused(context, place, error) &&
+	       image_remove(place->url, place->transport, error);
+}
+
+gboolean kept_remove(struct move_context *context, const struct ledger_job *record, GError **error)
+{
+	AUTO(job) job = job_of(record);
+	g_autoptr(GError) failure = NULL;
+
+	if (job && job->destination_made && !remove_copy(context, job, &failure) &&
+	    !error_is(failure, BLOCKMIG_ERROR_NOT_FOUND)) {
+		if (error_is(failure, BLOCKMIG_ERROR_EXISTS))
+			ledger_kept_forget(context->ledger, record->id, NULL);
+		g_propagate_error(error, g_steal_pointer(&failure));
+		return FALSE;
+	}
+	return ledger_kept_forget(context->ledger, record->id, error);
 }

@@ -42,6 +42,12 @@ struct place *kept_in(const struct kept_search *search, const struct datastore *
 gboolean kept_settle(struct move *move, struct handle *handle, GError **error);
 /* Its passes become this job's, once; nothing where nothing is taken over. */
 gboolean kept_take(struct move *move, GError **error);
+/*
+ * For gc: removes the copy that the rolled back job @record left, and forgets it.  A LUN's
+ * content stays as it is.  PERMANENT, with nothing removed, where another file took its
+ * place (it is forgotten then) or where somebody names it.
+ */
+gboolean kept_remove(struct move_context *context, const struct ledger_job *record, GError **error);
 /* Copies that lay where this job's lies now are no more. */
 gboolean kept_forget_replaced(struct move *move, GError **error);
 

@@ -169,7 +169,7 @@ gboolean move_adopt(struct move_context *context, const struct move_orphan *orph
 
 /* Something of ours that no open job has. */
 struct move_leftover {
-	const char *kind; /* "overlay", "job folder", "lock", "element" */
+	const char *kind; /* "overlay", "partial copy", "job folder", "lock", "element" */
 	char *name;	  /* a path, a lock's key, a domain */
 	guint64 bytes;	  /* that it takes on its disk */
 	gboolean goes;	  /* nothing and nobody needs it: it is removed */

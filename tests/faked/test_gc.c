@@ -213,6 +213,62 @@ START_TEST(an_element_that_no_open_job_explains_is_told)
 }
 END_TEST
 
+/* ---- partial copies ----------------------------------------------------------------- */
+
+static void rolled_back(void)
+{
+	moves_open_running();
+	scene.options.on_failure = ON_FAILURE_ROLLBACK;
+	fake_fault(&(struct fake_fault){.call = "block-copy", .code = BLOCKMIG_ERROR_UNKNOWN});
+	moves_fails(1);
+	scene_new_process(&scene);
+}
+
+START_TEST(a_partial_copy_is_listed_and_removed_only_with_all)
+{
+	rolled_back();
+	assert_says("dst/disk.raw", PLAIN, "kept: job 1 was rolled back: the next move");
+	assert_there("dst/disk.raw", TRUE);
+	assert_says("dst/disk.raw", ALL | DRY, "removed: job 1 was rolled back");
+	assert_there("dst/disk.raw", TRUE);
+	assert_says("dst/disk.raw", ALL, "removed: job 1 was rolled back");
+	assert_there("dst/disk.raw", FALSE);
+	g_autofree char *says = gc_says("dst/disk.raw", ALL);
+
+	ck_assert_ptr_null(says);
+	moves_done();
+	scene_close(&scene);
+}
+END_TEST
+
+START_TEST(what_took_the_place_of_a_partial_copy_stays)
+{
+	rolled_back();
+	g_autofree char *path = fake_path("dst/disk.raw");
+
+	ck_assert_int_eq(unlink(path), 0);
+	/* Not the inode that has just become free. */
+	plant("dst/other.raw", NULL);
+	plant("dst/disk.raw", NULL);
+	assert_says("dst/disk.raw", ALL, "kept: another file has taken its place");
+	assert_there("dst/disk.raw", TRUE);
+	scene_close(&scene);
+}
+END_TEST
+
+START_TEST(a_partial_copy_that_a_domain_names_stays)
+{
+	rolled_back();
+	g_autofree char *path = fake_path("dst/disk.raw");
+	g_autofree char *disk = fake_disk(path, "raw");
+
+	fake_domain("other", "99999999-2222-3333-4444-555555555555", disk);
+	assert_says("dst/disk.raw", ALL, "kept: domain other");
+	assert_there("dst/disk.raw", TRUE);
+	scene_close(&scene);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("gc");
@@ -228,6 +284,9 @@ int main(void)
 	tcase_add_test(gc, an_open_job_keeps_what_it_has);
 	tcase_add_test(gc, locks_of_the_dead_go_and_those_of_the_living_stay);
 	tcase_add_test(gc, an_element_that_no_open_job_explains_is_told);
+	tcase_add_test(gc, a_partial_copy_is_listed_and_removed_only_with_all);
+	tcase_add_test(gc, what_took_the_place_of_a_partial_copy_stays);
+	tcase_add_test(gc, a_partial_copy_that_a_domain_names_stays);
 	suite_add_tcase(suite, gc);
 
 	SRunner *runner = srunner_create(suite);
