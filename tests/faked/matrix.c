@@ -147,6 +147,12 @@ static void pause_guest(void)
 		fake_pause(FAKE_UUID);
 }
 
+/* Libvirt takes none while QEMU has a job of ours. */
+static void save_guest(void)
+{
+	fake_managed_save(FAKE_UUID);
+}
+
 static void cut_connection(void)
 {
 	disturb_images(&(struct disturb){DISTURB_DESTINATION, DISTURB_ANY, .times = 1, ECONNRESET});
@@ -203,6 +209,7 @@ static const struct matrix_fault faults[] = {
 	{"shutdown", RUN_RUNNING, FALSE, FALSE, shut_off},
 	{"start", RUN_OFF, FALSE, FALSE, start},
 	{"pause", RUN_RUNNING, FALSE, FALSE, pause_guest},
+	{"save", RUN_RUNNING, FALSE, FALSE, save_guest},
 	{"reset", RUN_RUNNING, TRUE, TRUE, cut_connection},
 	{"blackhole", RUN_RUNNING, FALSE, TRUE, say_nothing},
 	{"restart", RUN_RUNNING, TRUE, TRUE, restart_server},

@@ -64,6 +64,18 @@ static void look_and_write(void)
 	scene_write(&scene, 90, 2, 0x99);
 }
 
+/* A guest whose memory was saved runs as it did when it is started.  FALSE: it was not. */
+static gboolean wake_up(void)
+{
+	struct domain_state state;
+
+	if (!session_state(scene.context.session, FAKE_UUID, &state, NULL) || !state.managed_save)
+		return FALSE;
+	ck_assert(fake_start(FAKE_UUID));
+	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_RUNNING);
+	return TRUE;
+}
+
 static gboolean has_job(void)
 {
 	g_autoptr(GPtrArray) jobs = ledger_job_list(scene.ledger, FALSE, NULL);
@@ -79,6 +91,8 @@ static char finish(const struct trial *trial, char forward, char back)
 	look_and_write();
 	if (!has_job()) {
 		ck_assert(!goes_home(trial));
+		if (wake_up())
+			trial->strike->then = RUN_RUNNING;
 		moves_done();
 		return forward;
 	}
@@ -158,16 +172,23 @@ static void assert_resume_changes_nothing(void)
 	ck_assert_str_eq(inactive, inactive_now);
 }
 
-static void assert_end(const struct trial *trial)
+static void assert_place(const struct trial *trial)
 {
-	if (trial->outcome == 'l')
-		remove_partial_copy();
 	if (is_home(trial->outcome))
 		scene_assert_home(&scene);
 	else
 		scene_assert_moved(&scene, gets(trial));
+}
+
+static void assert_end(const struct trial *trial)
+{
+	if (trial->outcome == 'l')
+		remove_partial_copy();
+	assert_place(trial);
 	ck_assert_int_eq(fake_domain_run(FAKE_UUID), trial->strike->then);
 	assert_resume_changes_nothing();
+	if (wake_up())
+		assert_place(trial);
 }
 
 static void run_trial(struct trial *trial)
