@@ -157,10 +157,11 @@ gboolean ledger_job_end(struct ledger *ledger, gint64 id, enum job_result result
 	if (!ledger_begin(ledger, error))
 		return FALSE;
 	return end_update(ledger, id,
-			  ledger_run(ledger, error,
-				     "UPDATE job SET result = ?, message = ?, updated_s = ?"
-				     " WHERE id = ?",
-				     "isii", (gint64)result, message, ledger_now_s(), id),
+			  ledger_run(ledger, error, "DELETE FROM lock WHERE job = ?", "i", id) &&
+				  ledger_run(ledger, error,
+					     "UPDATE job SET result = ?, message = ?, updated_s = ?"
+					     " WHERE id = ?",
+					     "isii", (gint64)result, message, ledger_now_s(), id),
 			  error);
 }
 

@@ -68,6 +68,7 @@ struct ledger_job *ledger_job_find(struct ledger *ledger, const char *domain_uui
 				   GError **error);
 /* Replaces the move's document. */
 gboolean ledger_job_save(struct ledger *ledger, gint64 id, const char *state, GError **error);
+/* Its locks go with it, those of runs that died too. */
 gboolean ledger_job_end(struct ledger *ledger, gint64 id, enum job_result result,
 			const char *message, GError **error);
 gboolean ledger_job_note(struct ledger *ledger, gint64 id, const char *message, GError **error);
