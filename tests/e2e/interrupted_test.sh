@@ -53,6 +53,10 @@ until_moving() {
 	echo $((changed - since))
 }
 
+# At a rate at which a line of progress, one a second, is less than the tenth that is left:
+# a run that is killed with all of it sent would leave the next one nothing to move.
+rate=60M
+
 # killed_at_90 FILE COMMAND...: the machine is shared, so of three tries one is to be quick
 killed_at_90() {
 	local file=$1 try began moving
@@ -82,7 +86,7 @@ killed_at_90() {
 
 copy_killed_at_90() { # FILE URL
 	random_image /srv/local/disk.raw 1024
-	killed_at_90 "$1" copy /srv/local/disk.raw "$2" --bwlimit 160M
+	killed_at_90 "$1" copy /srv/local/disk.raw "$2" --bwlimit $rate
 	cmp /srv/local/disk.raw "$1" || die "the copy differs"
 }
 
@@ -98,7 +102,7 @@ test_copy_to_iscsi_killed_at_90_percent() {
 move_killed_at_90() { # FILE DATASTORE PLACE
 	random_image /srv/local/disk.raw 1024
 	writing_guest one /srv/local/disk.raw --rate 100
-	killed_at_90 "$1" migrate one vda --to "$2" --bwlimit 160M
+	killed_at_90 "$1" migrate one vda --to "$2" --bwlimit $rate
 	lies_on one "$3"
 	guest_wait_writing one 50
 	whole one
