@@ -18,6 +18,11 @@ gboolean error_is_transient(const GError *error)
 	return error_is(error, BLOCKMIG_ERROR_TRANSIENT) || error_is(error, BLOCKMIG_ERROR_UNKNOWN);
 }
 
+gboolean error_may_pass(const GError *error)
+{
+	return error_is_transient(error) || error_is(error, BLOCKMIG_ERROR_LATER);
+}
+
 int error_exit_status(const GError *error)
 {
 	if (!error)
@@ -41,6 +46,7 @@ int error_exit_status(const GError *error)
 	case BLOCKMIG_ERROR_PERMANENT:
 	case BLOCKMIG_ERROR_NOT_FOUND:
 	case BLOCKMIG_ERROR_EXISTS:
+	case BLOCKMIG_ERROR_LATER:
 		break;
 	}
 	return 1;

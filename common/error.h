@@ -30,10 +30,15 @@ enum blockmig_error {
 	BLOCKMIG_ERROR_STOPPED,	 /* the user asked to stop, or the job is held; resume carries on */
 	BLOCKMIG_ERROR_BUSY,	 /* another living process holds the job, domain or image */
 	BLOCKMIG_ERROR_OPERATOR, /* past the commit point, and a person must act */
+	/* was tried for as long as may be, or cannot be for now: another run may succeed */
+	BLOCKMIG_ERROR_LATER,
 };
 
 /* Whether a fresh handle and another try may succeed (TRANSIENT or UNKNOWN). */
 gboolean error_is_transient(const GError *error);
+
+/* Whether the cause may pass by itself: the same, or LATER. */
+gboolean error_may_pass(const GError *error);
 
 /*
  * Whether @error has blockmig's domain and @code.  NULL is no error: FALSE.

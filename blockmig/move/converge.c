@@ -34,13 +34,12 @@ static gboolean fail(struct move *move, const struct converge *converge, guint64
 	gboolean is_final = job->options.converge == CONVERGE_FAIL;
 	g_autofree char *left = units_format_size(left_bytes);
 
-	g_set_error(error, BLOCKMIG_ERROR,
-		    is_final ? BLOCKMIG_ERROR_PERMANENT : BLOCKMIG_ERROR_TRANSIENT,
-		    "%s: the guest writes faster than the rounds copy: %s are left after %u of "
-		    "them%s. Allow a longer pause with --max-downtime, %stry at a quieter time",
-		    job->disk, left, converge->rounds,
-		    job->pace_bytes ? ", though it was slowed" : "",
-		    job->options.converge == CONVERGE_WAIT ? "or " : "let --converge wait, or ");
+	g_set_error(
+		error, BLOCKMIG_ERROR, is_final ? BLOCKMIG_ERROR_PERMANENT : BLOCKMIG_ERROR_LATER,
+		"%s: the guest writes faster than the rounds copy: %s are left after %u of "
+		"them%s. Allow a longer pause with --max-downtime, %stry at a quieter time",
+		job->disk, left, converge->rounds, job->pace_bytes ? ", though it was slowed" : "",
+		job->options.converge == CONVERGE_WAIT ? "or " : "let --converge wait, or ");
 	return FALSE;
 }
 

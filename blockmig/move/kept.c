@@ -10,8 +10,9 @@
 gboolean kept_wanted(const struct move *move)
 {
 	const struct job *job = move->job;
-	const gboolean passing =
-		job->failure == BLOCKMIG_ERROR_TRANSIENT || job->failure == BLOCKMIG_ERROR_UNKNOWN;
+	const gboolean passing = job->failure == BLOCKMIG_ERROR_TRANSIENT ||
+				 job->failure == BLOCKMIG_ERROR_UNKNOWN ||
+				 job->failure == BLOCKMIG_ERROR_LATER;
 
 	return (passing || job->options.keep_partial) && job->failure != BLOCKMIG_ERROR_INTEGRITY &&
 	       job->destination_identity && *job->destination_identity &&

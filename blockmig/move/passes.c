@@ -1,6 +1,7 @@
 #include "blockmig/move/passes.h"
 
 #include "blockmig/move/room.h"
+#include "common/error.h"
 #include "common/units.h"
 
 struct told {
@@ -80,14 +81,19 @@ gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
 	guint64 units =
 		pass->ranges ? pass->range_count : copy_units(pass->content_bytes, spec.unit_bytes);
 	struct copy_totals totals = {0};
+	g_autoptr(GError) failure = NULL;
 
 	if (pass->source_identity)
 		g_strlcpy(source.identity, pass->source_identity, sizeof source.identity);
 	if (!ledger_pass_open(move->context.ledger, job->id, pass->name, spec.unit_bytes, units,
 			      &spec.pass, error))
 		return FALSE;
-	gboolean good = copy_run(&spec, &totals, error);
+	gboolean good = copy_run(&spec, &totals, &failure);
 
+	if (error_is(failure, BLOCKMIG_ERROR_TRANSIENT))
+		failure->code = BLOCKMIG_ERROR_LATER; /* the engine has tried for long enough */
+	if (failure)
+		g_propagate_error(error, g_steal_pointer(&failure));
 	add_totals(job, &totals, good);
 	return good;
 }

@@ -22,14 +22,18 @@ static void tell(struct move *move, const char *phase, gboolean undo, gboolean b
 }
 
 /*
- * A guest that is suspended does not wait for another try; what a call of unknown outcome
- * did is for the next run to find out.
+ * What tells that a try came further than the one before: what has been copied, and how
+ * often the guest was frozen.
  */
-static gboolean may_try_again(const struct move *move, const struct phase *phase,
-			      struct backoff *backoff, GError **failure)
+static guint64 steps_done(const struct job *job)
 {
-	return phase->patient && !move->job->suspended &&
-	       error_is(*failure, BLOCKMIG_ERROR_TRANSIENT) && endpoint_may_retry(backoff, failure);
+	return job->totals.bytes_sent + job->rounds + job->overlays->len;
+}
+
+/* What a call of unknown outcome did is for the next run to find out. */
+static gboolean may_try_again(struct backoff *backoff, GError **failure)
+{
+	return error_is(*failure, BLOCKMIG_ERROR_TRANSIENT) && endpoint_may_retry(backoff, failure);
 }
 
 /*
@@ -41,21 +45,30 @@ static gboolean look_first(struct move *move, GError **error)
 	return move->job->cut_over || move->job->suspended || room_watch(move, error);
 }
 
+/* What peers fail in is tried again, for as long as --retry-for says. */
 static gboolean run_patiently(struct move *move, const struct phase *phase, GError **error)
 {
-	g_autoptr(GError) failure = NULL;
 	struct backoff backoff;
+	guint64 done = steps_done(move->job);
 
 	backoff_init(&backoff, move->job->options.retry_for_ms);
-	while (!phase->run(move, &failure)) {
-		if (!may_try_again(move, phase, &backoff, &failure)) {
+	for (;;) {
+		g_autoptr(GError) failure = NULL;
+
+		if (phase->run(move, &failure))
+			return TRUE;
+		if (steps_done(move->job) != done)
+			backoff_success(&backoff);
+		done = steps_done(move->job);
+		if (!may_try_again(&backoff, &failure)) {
 			g_propagate_error(error, g_steal_pointer(&failure));
 			return FALSE;
 		}
 		if (!look_first(move, error))
 			return FALSE;
+		if (phase->probe && phase->probe(move, NULL) == STANDING_DONE)
+			return TRUE;
 	}
-	return TRUE;
 }
 
 /* Runs or undoes one phase, with its begin and end in the ledger. */
@@ -120,7 +133,7 @@ static gboolean undoes(const struct move *move, const GError *failure)
 	if (error_is(failure, BLOCKMIG_ERROR_STOPPED) || error_is(failure, BLOCKMIG_ERROR_BUSY) ||
 	    error_is(failure, BLOCKMIG_ERROR_OPERATOR))
 		return FALSE;
-	if (error_is_transient(failure))
+	if (error_may_pass(failure))
 		return move->job->options.on_failure == ON_FAILURE_ROLLBACK;
 	return TRUE;
 }
@@ -140,19 +153,18 @@ static void fail_rolled_back(struct move *move, const GError *failure, GError **
 
 static void fail_forward(struct move *move, const GError *failure, GError **error)
 {
-	gboolean resumable =
-		error_is_transient(failure) || error_is(failure, BLOCKMIG_ERROR_STOPPED);
+	gboolean resumable = error_may_pass(failure) || error_is(failure, BLOCKMIG_ERROR_STOPPED);
 
 	g_set_error(
 		error, BLOCKMIG_ERROR, resumable ? BLOCKMIG_ERROR_STOPPED : BLOCKMIG_ERROR_OPERATOR,
-		"%s (the guest runs on the destination already; blockmig resume %" G_GINT64_FORMAT
+		"%s (the guest %s on the destination already; blockmig resume %" G_GINT64_FORMAT
 		" finishes the job once the cause is gone)",
-		failure->message, move->job->id);
+		failure->message, move->job->suspended ? "stands still" : "runs", move->job->id);
 }
 
 static void fail_held(struct move *move, const GError *failure, GError **error)
 {
-	int code = error_is_transient(failure) ? BLOCKMIG_ERROR_STOPPED : failure->code;
+	int code = error_may_pass(failure) ? BLOCKMIG_ERROR_STOPPED : failure->code;
 
 	g_set_error(error, BLOCKMIG_ERROR, code,
 		    "%s (blockmig resume %" G_GINT64_FORMAT

@@ -3,7 +3,8 @@
  * reverse.
  *
  * run() carries its phase from wherever the world has it to its end, so that it may be
- * called again after a crash.  probe() asks the world (never the ledger) whether the
+ * called again after a crash, and is where it failed with TRANSIENT, for as long as
+ * --retry-for says.  probe() asks the world (never the ledger) whether the
  * phase's work is there already.  undo() takes it away again, from wherever it stands.
  * Until job->cut_over is written down, a failure undoes; from then on, only forward.
  */
@@ -21,8 +22,6 @@ struct phase {
 	enum standing (*probe)(struct move *move, GError **error);
 	/* NULL: nothing to undo. */
 	gboolean (*undo)(struct move *move, GError **error);
-	/* What its peers fail in for a while is tried again, for as long as --retry-for says. */
-	gboolean patient;
 	const char *words; /* for `plan` */
 };
 

@@ -3,7 +3,6 @@
 #include "blockmig/move/passes.h"
 #include "blockmig/move/phases.h"
 
-#include "blockmig/copy/endpoint.h"
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 
@@ -37,27 +36,6 @@ static gboolean measure_frozen(struct move *move, GError **error)
 static const char *file_of(const struct source *source)
 {
 	return source->type == SOURCE_FILE ? source->path : NULL;
-}
-
-/* The bare source as it is now; tried for as long as the copy itself would be. */
-static struct image_view *view_source(struct move *move, GError **error)
-{
-	const struct job *job = move->job;
-	struct backoff backoff;
-	GError *cause = NULL;
-
-	backoff_init(&backoff, job->options.retry_for_ms);
-	for (;;) {
-		struct image_view *view = image_view_open(move->context.config, job->source_url,
-							  job->source->format, &cause);
-
-		if (view)
-			return view;
-		if (!endpoint_may_retry(&backoff, &cause)) {
-			g_propagate_error(error, cause);
-			return NULL;
-		}
-	}
 }
 
 static gboolean resize_copy(struct move *move, guint64 bytes, GError **error)
@@ -95,7 +73,8 @@ static gboolean measure_bare(struct move *move, GError **error)
 			    job->source_url);
 		return FALSE;
 	}
-	AUTO(image_view) view = view_source(move, error);
+	AUTO(image_view) view =
+		image_view_open(move->context.config, job->source_url, job->source->format, error);
 
 	if (!view)
 		return FALSE;

@@ -20,7 +20,6 @@ const struct phase seeded_phases[] = {
 	{
 		.name = "prepare",
 		.run = prepare_run,
-		.patient = TRUE,
 		.undo = prepare_undo,
 		.words = "create the destination, and prove that QEMU finds it too",
 	},
@@ -51,7 +50,6 @@ const struct phase seeded_phases[] = {
 	{
 		.name = "cutover",
 		.run = cutover_run,
-		.patient = TRUE,
 		.undo = cutover_undo,
 		.words = "suspend, pivot, compare, resume",
 	},
@@ -63,13 +61,11 @@ const struct phase seeded_phases[] = {
 	{
 		.name = "attest",
 		.run = attest_run,
-		.patient = TRUE,
 		.words = "hash again what the rounds touched",
 	},
 	{
 		.name = "merge",
 		.run = merge_run,
-		.patient = TRUE,
 		.words = "commit the last overlay into the destination",
 	},
 	{

@@ -156,6 +156,7 @@ START_TEST(an_open_job_keeps_what_it_has)
 	g_autoptr(GError) error = NULL;
 
 	moves_open_running();
+	scene.options.retry_for_ms = 0;
 	fake_fault(&(struct fake_fault){.call = "block-copy", .code = BLOCKMIG_ERROR_TRANSIENT});
 	ck_assert(!scene_move(&scene, &error));
 	plant("scratch/web-vda.blockmig-1-9.qcow2", NULL);
@@ -220,6 +221,7 @@ static void rolled_back(void)
 	moves_open_running();
 	scene.options.on_failure = ON_FAILURE_ROLLBACK;
 	fake_fault(&(struct fake_fault){.call = "block-copy", .code = BLOCKMIG_ERROR_UNKNOWN});
+	scene.options.retry_for_ms = 0;
 	moves_fails(1);
 	scene_new_process(&scene);
 }

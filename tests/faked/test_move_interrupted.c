@@ -48,6 +48,8 @@ START_TEST(a_move_that_is_interrupted_fifty_times_arrives)
 	int status = SCENE_KILLED;
 
 	moves_open(shape, RUN_RUNNING);
+	/* Each fault is to end the command. */
+	scene.options.retry_for_ms = 0;
 	while (status != 0 && interruptions < 2 * INTERRUPTIONS) {
 		moves_write_in_between();
 		plan_interruption(random, interruptions);

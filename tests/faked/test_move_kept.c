@@ -33,6 +33,7 @@ static void roll_back_late(const struct moves_shape *shape, enum domain_run run)
 	fake_fault(&(struct fake_fault){.call = run == RUN_OFF ? "define" : "block-copy",
 					.nth = run == RUN_OFF ? 2 : 1,
 					.code = BLOCKMIG_ERROR_UNKNOWN});
+	scene.options.retry_for_ms = 0;
 	moves_fails(1);
 	ck_assert_int_eq(scene_result(&scene), JOB_ROLLED_BACK);
 	scene_new_process(&scene);
@@ -113,6 +114,7 @@ START_TEST(only_what_changed_is_sent)
 	scene.options.on_failure = ON_FAILURE_ROLLBACK;
 	fake_fault(
 		&(struct fake_fault){.call = "define", .nth = 2, .code = BLOCKMIG_ERROR_UNKNOWN});
+	scene.options.retry_for_ms = 0;
 	moves_fails(1);
 	scene_new_process(&scene);
 	ck_assert(fake_start(FAKE_UUID));
@@ -132,6 +134,7 @@ START_TEST(an_abort_removes_the_copy_unless_it_is_to_stay)
 	moves_open_running();
 	moves_at("snapshot", 1, FAKE_AFTER, moves_write_little, GUINT_TO_POINTER(0x22));
 	fake_fault(&(struct fake_fault){.call = "block-copy", .code = BLOCKMIG_ERROR_UNKNOWN});
+	scene.options.retry_for_ms = 0;
 	moves_fails(3);
 	scene_new_process(&scene);
 	scene.options.keep_partial = _i;
@@ -165,6 +168,7 @@ START_TEST(a_refusal_for_good_removes_the_copy)
 	moves_open_running();
 	scene.options.on_failure = ON_FAILURE_ROLLBACK;
 	fake_fault(&(struct fake_fault){.call = "block-copy", .code = BLOCKMIG_ERROR_PERMANENT});
+	scene.options.retry_for_ms = 0;
 	moves_fails(1);
 	scene_assert_home(&scene);
 	ck_assert_uint_eq(kept_count(), 0);
@@ -180,6 +184,7 @@ START_TEST(a_copy_is_kept_over_several_rollbacks)
 
 	roll_back_late(&moves_shapes[_i / 4], RUN_RUNNING);
 	fake_fault(&(struct fake_fault){.call = calls[_i % 4], .code = BLOCKMIG_ERROR_UNKNOWN});
+	scene.options.retry_for_ms = 0;
 	moves_fails(1);
 	scene_new_process(&scene);
 	scene_assert_home_leaving(&scene, left);
@@ -309,6 +314,7 @@ static void open_lun(enum domain_run run)
 	fake_fault(&(struct fake_fault){.call = run == RUN_OFF ? "define" : "block-copy",
 					.nth = run == RUN_OFF ? 2 : 1,
 					.code = BLOCKMIG_ERROR_UNKNOWN});
+	scene.options.retry_for_ms = 0;
 	moves_fails(1);
 	scene_new_process(&scene);
 }
@@ -337,6 +343,7 @@ START_TEST(a_lun_that_somebody_uses_by_now_is_not_lost)
 	scene_go_to(&scene, "iscsi://array/iqn.2026-01.com.example:t1/1");
 	lun = fake_path("luns/1");
 	flip_byte(lun, 1000);
+	scene.options.retry_for_ms = 0;
 	moves_fails(1);
 	assert_warned("it is not used");
 	scene.options.overwrite = TRUE;
@@ -355,6 +362,7 @@ START_TEST(a_lun_whose_first_chunk_is_not_known_needs_overwrite)
 	scene_go_to(&scene, "iscsi://array/iqn.2026-01.com.example:t1/1");
 	ck_assert(ledger_units_put(scene.ledger, ledger_pass_find(scene.ledger, 1, "base"), &stale,
 				   1, NULL));
+	scene.options.retry_for_ms = 0;
 	moves_fails(1);
 	scene.options.overwrite = TRUE;
 	moves_done();

@@ -84,6 +84,7 @@ END_TEST
 static void hold(void)
 {
 	open_writing();
+	scene.options.retry_for_ms = 0;
 	fake_fault(&(struct fake_fault){.call = "block-copy", .code = BLOCKMIG_ERROR_TRANSIENT});
 	moves_fails(3);
 	scene_new_process(&scene);

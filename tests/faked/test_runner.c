@@ -24,7 +24,10 @@ static struct {
 	const char *full;	/* the ledger's disk is full from this phase's run on */
 	const char *stop;	/* this phase's run asks for a stop */
 	gboolean commits;	/* phase c is the commit point */
+	gboolean advances;	/* each run that fails has copied something */
+	gulong takes_us;	/* each run that fails */
 	enum standing standing; /* what b's probe says */
+	gboolean done_when_run; /* it says DONE once b was run */
 } script;
 
 static gboolean fails(const char *name, const char *culprit, int code, GError **error)
@@ -44,6 +47,8 @@ static gboolean run(const char *name, GError **error)
 		disturb_ledger(SQLITE_FULL);
 	if (!fails(name, script.run, script.run_code, error))
 		return TRUE;
+	move->job->totals.bytes_sent += script.advances;
+	g_usleep(script.takes_us);
 	if (script.run_times && --script.run_times == 0)
 		script.run = NULL;
 	return FALSE;
@@ -76,7 +81,8 @@ static enum standing probe_b(struct move *its, GError **error)
 	(void)its;
 	if (script.standing == STANDING_UNKNOWN)
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "nobody answers");
-	return script.standing;
+	return script.done_when_run && strstr(script.steps->str, "+b") ? STANDING_DONE
+								       : script.standing;
 }
 
 static gboolean run_c(struct move *its, GError **error)
@@ -85,12 +91,12 @@ static gboolean run_c(struct move *its, GError **error)
 	return run("c", error);
 }
 
-/* c has nothing to undo, d does not give up at once. */
+/* c has nothing to undo. */
 static const struct phase table[] = {
 	{.name = "a", .run = run_a, .undo = undo_a},
 	{.name = "b", .run = run_b, .undo = undo_b, .probe = probe_b},
 	{.name = "c", .run = run_c},
-	{.name = "d", .run = run_d, .undo = undo_d, .patient = TRUE},
+	{.name = "d", .run = run_d, .undo = undo_d},
 	{.name = NULL},
 };
 
@@ -343,43 +349,74 @@ END_TEST
 
 /* ---- peers that come back ------------------------------------------------------------ */
 
-static void open_failing_patiently(int code, guint times)
+static void open_failing(const char *phase, int code, guint times)
 {
 	open_job();
 	move->job->options.retry_for_ms = 1000;
-	script.run = "d";
+	script.run = phase;
 	script.run_code = code;
 	script.run_times = times;
 }
 
-START_TEST(a_patient_phase_is_tried_again)
+START_TEST(what_peers_failed_in_is_tried_again)
 {
-	open_failing_patiently(BLOCKMIG_ERROR_TRANSIENT, 2);
+	static const char *const steps[] = {"+a+a+a+b+c+d", "+a+b+b+b+c+d", "+a+b+c+c+c+d",
+					    "+a+b+c+d+d+d"};
+	g_autofree char *name = name_of(_i);
+
+	open_failing(name, BLOCKMIG_ERROR_TRANSIENT, 2);
+	expect(runner_run, 0, steps[_i], JOB_DONE);
+	close_job();
+}
+END_TEST
+
+/* LATER is what was tried for long enough, or a guest that writes faster than the copy. */
+START_TEST(what_no_other_try_would_change_is_not_tried_again)
+{
+	static const int codes[] = {BLOCKMIG_ERROR_UNKNOWN, BLOCKMIG_ERROR_LATER};
+
+	open_failing("d", codes[_i], 2);
+	expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
+	close_job();
+}
+END_TEST
+
+START_TEST(a_suspended_guest_waits_for_another_try)
+{
+	open_failing("d", BLOCKMIG_ERROR_TRANSIENT, 2);
+	move->job->suspended = TRUE;
 	expect(runner_run, 0, "+a+b+c+d+d+d", JOB_DONE);
 	close_job();
 }
 END_TEST
 
-START_TEST(what_is_not_known_is_not_tried_again)
+START_TEST(what_the_world_has_after_all_is_not_tried_again)
 {
-	open_failing_patiently(BLOCKMIG_ERROR_UNKNOWN, 2);
-	expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
+	open_failing("b", BLOCKMIG_ERROR_TRANSIENT, 0);
+	script.done_when_run = TRUE;
+	expect(runner_run, 0, "+a+b+c+d", JOB_DONE);
 	close_job();
 }
 END_TEST
 
-START_TEST(a_suspended_guest_does_not_wait_for_another_try)
+/* Two connections that were cut in one long phase, each after some work, are no lasting failure. */
+START_TEST(a_try_that_came_further_begins_the_patience_anew)
 {
-	open_failing_patiently(BLOCKMIG_ERROR_TRANSIENT, 2);
-	move->job->suspended = TRUE;
-	expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
+	open_failing("d", BLOCKMIG_ERROR_TRANSIENT, 3);
+	move->job->options.retry_for_ms = 300;
+	script.takes_us = 400 * 1000;
+	script.advances = _i;
+	if (_i)
+		expect(runner_run, 0, "+a+b+c+d+d+d+d", JOB_DONE);
+	else
+		expect(runner_run, 3, "+a+b+c+d+d", JOB_OPEN);
 	close_job();
 }
 END_TEST
 
 START_TEST(a_stop_ends_the_patience)
 {
-	open_failing_patiently(BLOCKMIG_ERROR_TRANSIENT, 2);
+	open_failing("d", BLOCKMIG_ERROR_TRANSIENT, 2);
 	script.stop = "d";
 	expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
 	close_job();
@@ -439,9 +476,11 @@ int main(void)
 	tcase_add_test(phases, an_abort_undoes_what_was_begun);
 	tcase_add_test(phases, an_abort_that_is_barred_is_held);
 	tcase_add_loop_test(phases, behind_the_commit_point_it_goes_only_forward, 0, 6);
-	tcase_add_test(phases, a_patient_phase_is_tried_again);
-	tcase_add_test(phases, what_is_not_known_is_not_tried_again);
-	tcase_add_test(phases, a_suspended_guest_does_not_wait_for_another_try);
+	tcase_add_loop_test(phases, what_peers_failed_in_is_tried_again, 0, 4);
+	tcase_add_loop_test(phases, what_no_other_try_would_change_is_not_tried_again, 0, 2);
+	tcase_add_test(phases, a_suspended_guest_waits_for_another_try);
+	tcase_add_test(phases, what_the_world_has_after_all_is_not_tried_again);
+	tcase_add_loop_test(phases, a_try_that_came_further_begins_the_patience_anew, 0, 2);
 	tcase_add_test(phases, a_stop_ends_the_patience);
 	tcase_add_loop_test(phases, a_phase_that_cannot_be_written_down_is_run_again, 0, 4);
 	tcase_add_test(phases, a_job_that_the_ledger_does_not_have_is_an_error);

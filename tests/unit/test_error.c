@@ -8,13 +8,14 @@
 static const struct {
 	enum blockmig_error code;
 	int status;
-	gboolean is_transient;
+	gboolean is_transient, may_pass;
 } codes[] = {
-	{BLOCKMIG_ERROR_USAGE, 2, FALSE},     {BLOCKMIG_ERROR_TRANSIENT, 1, TRUE},
-	{BLOCKMIG_ERROR_UNKNOWN, 1, TRUE},    {BLOCKMIG_ERROR_PERMANENT, 1, FALSE},
-	{BLOCKMIG_ERROR_NOT_FOUND, 1, FALSE}, {BLOCKMIG_ERROR_EXISTS, 1, FALSE},
-	{BLOCKMIG_ERROR_INTEGRITY, 4, FALSE}, {BLOCKMIG_ERROR_STOPPED, 3, FALSE},
-	{BLOCKMIG_ERROR_BUSY, 75, FALSE},     {BLOCKMIG_ERROR_OPERATOR, 5, FALSE},
+	{BLOCKMIG_ERROR_USAGE, 2, FALSE, FALSE},     {BLOCKMIG_ERROR_TRANSIENT, 1, TRUE, TRUE},
+	{BLOCKMIG_ERROR_UNKNOWN, 1, TRUE, TRUE},     {BLOCKMIG_ERROR_PERMANENT, 1, FALSE, FALSE},
+	{BLOCKMIG_ERROR_NOT_FOUND, 1, FALSE, FALSE}, {BLOCKMIG_ERROR_EXISTS, 1, FALSE, FALSE},
+	{BLOCKMIG_ERROR_INTEGRITY, 4, FALSE, FALSE}, {BLOCKMIG_ERROR_STOPPED, 3, FALSE, FALSE},
+	{BLOCKMIG_ERROR_BUSY, 75, FALSE, FALSE},     {BLOCKMIG_ERROR_OPERATOR, 5, FALSE, FALSE},
+	{BLOCKMIG_ERROR_LATER, 1, FALSE, TRUE},
 };
 
 START_TEST(the_code_decides_status_and_retry)
@@ -23,6 +24,7 @@ START_TEST(the_code_decides_status_and_retry)
 
 	ck_assert_int_eq(error_exit_status(error), codes[_i].status);
 	ck_assert_int_eq(error_is_transient(error), codes[_i].is_transient);
+	ck_assert_int_eq(error_may_pass(error), codes[_i].may_pass);
 	ck_assert(error_is(error, codes[_i].code));
 }
 END_TEST
