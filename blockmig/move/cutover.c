@@ -217,6 +217,29 @@ static gboolean suspend_and_pivot(struct move *move, const struct world *world, 
 	return FALSE;
 }
 
+/* Written down first: the suspend, and what it is to end in. */
+static gboolean announce(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	struct session *session = move->context.session;
+	struct domain_state now;
+
+	job->suspended = TRUE;
+	job->finished_cold = FALSE;
+	if (!session_state(session, job->domain_uuid, &now, error))
+		return FALSE;
+	/* Again where it was paused, or resumed, while we wrote. */
+	do {
+		job->return_to = now.run == RUN_PAUSED ? DISK_PAUSED : DISK_RUNNING;
+		job->suspended_us = (guint64)g_get_monotonic_time();
+		if (!move_save(move, error) || !claim_update(move, error) ||
+		    !session_state(session, job->domain_uuid, &now, error))
+			return FALSE;
+	} while (now.run != RUN_OFF &&
+		 (now.run == RUN_PAUSED) != (job->return_to == DISK_PAUSED));
+	return TRUE;
+}
+
 static gboolean cut_live(struct move *move, const struct world *world, GError **error)
 {
 	struct job *job = move->job;
@@ -228,18 +251,9 @@ static gboolean cut_live(struct move *move, const struct world *world, GError **
 
 	if (!guardian)
 		return FALSE;
-	if (!job->suspended) {
-		struct domain_state now;
-
-		/* It may have been paused while the destination was asked. */
-		if (!session_state(move->context.session, job->domain_uuid, &now, error))
-			return FALSE;
-		job->return_to = now.run == RUN_PAUSED ? DISK_PAUSED : DISK_RUNNING;
-		job->suspended = TRUE;
-		job->suspended_us = (guint64)g_get_monotonic_time();
-		job->finished_cold = FALSE;
-		if (!move_save(move, error) || !claim_update(move, error))
-			return FALSE;
+	if (!job->suspended && !announce(move, error)) {
+		job->suspended = FALSE;
+		return FALSE;
 	}
 	if (!world_on_destination(world, job) && !suspend_and_pivot(move, world, error))
 		return FALSE;
