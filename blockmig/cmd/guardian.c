@@ -1,4 +1,5 @@
 #include "blockmig/cmd/command.h"
+#include "blockmig/cmd/workbench.h"
 #include "common/error.h"
 
 static int run(struct options *options, GError **error)
@@ -14,7 +15,7 @@ static int run(struct options *options, GError **error)
 			    options->arguments[0]);
 		return 0;
 	}
-	return guardian_wait((int)fd, job);
+	return guardian_wait((int)fd, job, workbench_state_folder());
 }
 
 /* Hidden: a move starts it beside itself while the guest stands still. */

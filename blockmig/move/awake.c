@@ -2,9 +2,23 @@
  * The end of a suspend: the guest is as it was before, however it is now.
  */
 #include "blockmig/move/define.h"
+#include "blockmig/move/guardian.h"
 #include "blockmig/move/phases.h"
 
 #include "common/error.h"
+
+gboolean cutover_guard(struct move *move, GError **error)
+{
+	if (!move->guardian)
+		move->guardian = guardian_start(move->job->id, move->context.uri, error);
+	return move->guardian != NULL;
+}
+
+void cutover_unguard(struct move *move)
+{
+	if (!move->job->suspended)
+		g_clear_pointer(&move->guardian, guardian_dismiss);
+}
 
 /* How long the guest has stood still since we suspended it; 0 after a reboot. */
 static gint64 suspended_ms(const struct job *job)
@@ -44,6 +58,6 @@ gboolean cutover_resume(struct move *move, GError **error)
 	/* Each time counts, as on a way home. */
 	if (job->suspended && job->return_to == DISK_RUNNING && state.run != RUN_OFF)
 		job->downtime_ms = MAX(0, job->downtime_ms) + suspended_ms(job);
-	job->suspended = FALSE;
+	job->suspended = job->awaited = FALSE;
 	return TRUE;
 }

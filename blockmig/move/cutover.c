@@ -1,5 +1,4 @@
 #include "blockmig/move/define.h"
-#include "blockmig/move/guardian.h"
 #include "blockmig/move/layout.h"
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/pace.h"
@@ -62,7 +61,7 @@ static gboolean back_off(struct move *move, GError **error)
 
 	if (!cutover_resume(move, &failure)) {
 		g_prefix_error(error, "the guest could not be resumed (%s): ", failure->message);
-		if (error && *error)
+		if (error && *error && !error_may_pass(failure))
 			(*error)->code = BLOCKMIG_ERROR_OPERATOR;
 		return FALSE;
 	}
@@ -81,8 +80,9 @@ static gboolean go_back(struct move *move, gboolean answered, GError *reason, GE
 
 	if (!good) {
 		g_prefix_error(error, "%s; the guest stays suspended: ", reason->message);
-		if (error && *error)
+		if (error && *error && !error_may_pass(*error))
 			(*error)->code = BLOCKMIG_ERROR_OPERATOR;
+		move->may_pass = !answered;
 		g_error_free(reason);
 		return FALSE;
 	}
@@ -210,6 +210,7 @@ static gboolean suspend_and_pivot(struct move *move, const struct world *world, 
 		g_propagate_error(error, g_steal_pointer(&failure));
 		return back_off(move, error);
 	}
+	move->may_pass = TRUE;
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
 		    "%s: whether QEMU switched to the destination is not known, so the guest stays "
 		    "suspended: %s. It may finish by itself once the destination answers",
@@ -224,7 +225,7 @@ static gboolean announce(struct move *move, GError **error)
 	struct session *session = move->context.session;
 	struct domain_state now;
 
-	job->suspended = TRUE;
+	job->suspended = job->awaited = TRUE;
 	job->finished_cold = FALSE;
 	if (!session_state(session, job->domain_uuid, &now, error))
 		return FALSE;
@@ -247,12 +248,10 @@ static gboolean cut_live(struct move *move, const struct world *world, GError **
 
 	if (!destination || !claim_check(move, error))
 		return FALSE;
-	AUTO(guardian) guardian = guardian_start(job->id, move->context.uri, error);
-
-	if (!guardian)
+	if (!cutover_guard(move, error))
 		return FALSE;
 	if (!job->suspended && !announce(move, error)) {
-		job->suspended = FALSE;
+		job->suspended = job->awaited = FALSE;
 		return FALSE;
 	}
 	if (!world_on_destination(world, job) && !suspend_and_pivot(move, world, error))
@@ -428,8 +427,11 @@ static gboolean cut_until_done(struct move *move, GError **error)
 
 gboolean cutover_run(struct move *move, GError **error)
 {
+	gboolean good = cut_until_done(move, error);
+
+	cutover_unguard(move);
 	/* Nothing is copied any more that a slow guest would be good for. */
-	return cut_until_done(move, error) && pace_restore(move, error);
+	return good && pace_restore(move, error);
 }
 
 /* The guest that is on the destination goes back, where nothing can have been written there. */
@@ -457,7 +459,7 @@ static gboolean leave_destination(struct move *move, const struct world *world, 
 	return FALSE;
 }
 
-gboolean cutover_undo(struct move *move, GError **error)
+static gboolean undo(struct move *move, GError **error)
 {
 	struct job *job = move->job;
 
@@ -472,4 +474,12 @@ gboolean cutover_undo(struct move *move, GError **error)
 	if (job->suspended && !cutover_resume(move, error))
 		return FALSE;
 	return move_save(move, error);
+}
+
+gboolean cutover_undo(struct move *move, GError **error)
+{
+	gboolean good = undo(move, error);
+
+	cutover_unguard(move);
+	return good;
 }

@@ -1,7 +1,8 @@
 #include "blockmig/move/guardian.h"
 
-#include "blockmig/move/move.h"
+#include "blockmig/move/job.h"
 #include "common/error.h"
+#include "common/stop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@ struct guardian {
 	int fd; /* write end */
 };
 
-enum { BUSY_TRIES = 100, BUSY_STATUS = 75 };
+enum { BUSY_TRIES = 100, BUSY_STATUS = 75, WAIT_FIRST_MS = 1000, WAIT_MOST_MS = 15 * 1000 };
 
 /* Our own program, which may have been replaced on disk meanwhile. */
 #define OURSELVES "/proc/self/exe"
@@ -78,6 +79,24 @@ void guardian_dismiss(struct guardian *guardian)
 	g_free(guardian);
 }
 
+void guardian_leave(struct guardian *guardian)
+{
+	close(guardian->fd);
+	g_free(guardian);
+}
+
+int guardian_pid(const struct guardian *guardian)
+{
+	return (int)guardian->pid;
+}
+
+char *guardian_key(gint64 job)
+{
+	return g_strdup_printf("guardian:%" G_GINT64_FORMAT, job);
+}
+
+/* ---- the guardian itself ------------------------------------------------------------- */
+
 static int run_resume(gint64 job)
 {
 	g_autofree char *number = g_strdup_printf("%" G_GINT64_FORMAT, job);
@@ -92,11 +111,53 @@ static int run_resume(gint64 job)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-int guardian_wait(int fd, gint64 job)
+/* The pipe closes a moment before the locks of who died are free. */
+static int resume_when_free(gint64 job)
 {
+	int status = BUSY_STATUS;
+
+	for (guint tries = 0; tries < BUSY_TRIES && status == BUSY_STATUS; tries++) {
+		if (tries)
+			g_usleep(100 * 1000);
+		status = run_resume(job);
+	}
+	return status;
+}
+
+/* Whether the guest stands still, and another try may change that. */
+static gboolean is_awaited(struct ledger *ledger, gint64 id)
+{
+	AUTO(ledger_job) record = ledger_job_get(ledger, id, NULL);
+	AUTO(job) job = record ? job_from_json(record->state, NULL) : NULL;
+
+	return job && record->result == JOB_OPEN && job->awaited;
+}
+
+static int look_on(struct ledger *ledger, gint64 job)
+{
+	for (guint wait_ms = WAIT_FIRST_MS;; wait_ms = MIN(2 * wait_ms, (guint)WAIT_MOST_MS)) {
+		int status = resume_when_free(job);
+
+		if (!ledger || !is_awaited(ledger, job) || !stop_sleep(wait_ms, NULL))
+			return status;
+	}
+}
+
+/* Whoever reads what we were started with is not to wait for us. */
+static void close_outputs(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int output = 0; fd >= 0 && output <= 2; output++)
+		dup2(fd, output);
+}
+
+int guardian_wait(int fd, gint64 job, const char *state_folder)
+{
+	g_autofree char *key = guardian_key(job);
+	g_autoptr(GError) failure = NULL;
 	char byte;
 	ssize_t got;
-	int status = BUSY_STATUS;
 
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	do
@@ -104,12 +165,16 @@ int guardian_wait(int fd, gint64 job)
 	while (got < 0 && errno == EINTR);
 	if (got == 1)
 		return 0;
-	/* The pipe closes a moment before the dead one's locks are free. */
-	for (guint tries = 0; tries < BUSY_TRIES; tries++) {
-		status = run_resume(job);
-		if (status != BUSY_STATUS)
-			break;
-		g_usleep(100 * 1000);
-	}
+	close_outputs();
+	/* Without a ledger that can be read, one try is better than none. */
+	AUTO(ledger) ledger = ledger_open(state_folder, NULL);
+
+	if (ledger && !ledger_lock(ledger, key, job, &failure) &&
+	    error_is(failure, BLOCKMIG_ERROR_BUSY))
+		return 0;
+	int status = look_on(ledger, job);
+
+	if (ledger)
+		ledger_unlock_job(ledger, job, NULL);
 	return status;
 }

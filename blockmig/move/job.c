@@ -85,6 +85,7 @@ static const struct field fields[] = {
 	BRIEF(FIELD_U64, limits.write_burst_s),
 	BRIEF(FIELD_INT, return_to),
 	BRIEF(FIELD_BOOL, suspended),
+	FIELD(FIELD_BOOL, awaited),
 	FIELD(FIELD_BOOL, restoring),
 	FIELD(FIELD_BOOL, grafted),
 	BRIEF(FIELD_BOOL, cut_over),

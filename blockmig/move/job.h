@@ -72,6 +72,7 @@ struct job {
 
 	enum disk_state return_to; /* the state before the cutover's suspend */
 	gboolean suspended;	   /* set before the suspend, cleared after the resume */
+	gboolean awaited;	   /* suspended; what it waits for may come about by itself */
 	gboolean restoring;	   /* put-back: the guest goes through a save and restore */
 	gboolean grafted;	   /* put-back: the source's overlay lies over the bad chain */
 	gboolean cut_over;	   /* the commit point is behind us */
@@ -120,6 +121,8 @@ struct move {
 	struct throttle *throttle;
 	struct move_summary *summary;
 	struct room_watch room;
+	struct guardian *guardian;	 /* while the guest is suspended; or NULL */
+	gboolean may_pass;		 /* what failed with OPERATOR */
 	struct transport_config probing; /* the destination's, with less patience at the cutover */
 };
 

@@ -1,3 +1,4 @@
+#include "blockmig/move/guardian.h"
 #include "blockmig/move/job.h"
 
 #include "blockmig/vm/domain_load.h"
@@ -57,6 +58,7 @@ void move_free(struct move *move)
 	g_clear_pointer(&move->source, place_free);
 	g_clear_pointer(&move->destination, place_free);
 	g_clear_pointer(&move->throttle, throttle_free);
+	g_clear_pointer(&move->guardian, guardian_dismiss);
 	g_free(move);
 }
 

@@ -196,7 +196,10 @@ gboolean image_verify(struct move_context *context, const char *a, const char *a
 gboolean move_verify(struct move_context *context, gint64 job, struct compare_totals *totals,
 		     GError **error);
 
-/* The guardian: waits on @fd; resumes the job when the pipe closes without a word. */
-int guardian_wait(int fd, gint64 job);
+/*
+ * The guardian (guardian.h): waits on @fd; resumes the job when the pipe closes without a
+ * word, and looks on until its guest does not stand still any more.
+ */
+int guardian_wait(int fd, gint64 job, const char *state_folder);
 
 #endif

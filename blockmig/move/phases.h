@@ -67,7 +67,12 @@ gboolean mirror_commit(struct move *move, const struct source *base, GError **er
 gboolean cutover_run(struct move *move, GError **error);
 gboolean cutover_undo(struct move *move, GError **error);
 
-/* awake.c: the guest as it was before the suspend; the caller saves the job. */
+/* awake.c */
+/* Before a suspend: from now on a guardian ends it where we cannot. */
+gboolean cutover_guard(struct move *move, GError **error);
+/* It goes where the guest is not suspended (any more). */
+void cutover_unguard(struct move *move);
+/* The guest as it was before the suspend; the caller saves the job. */
 gboolean cutover_resume(struct move *move, GError **error);
 
 /* putback.c: the guest is suspended on a destination that is wrong or gone. */

@@ -3,7 +3,6 @@
  * either its overlay differs from the source's, or its layers do not answer.
  */
 #include "blockmig/move/define.h"
-#include "blockmig/move/guardian.h"
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/phases.h"
 
@@ -72,7 +71,7 @@ static gboolean pivot_home(struct move *move, const char *home, GError **error)
 		return FALSE;
 	if (now.run == RUN_PAUSED)
 		job->return_to = DISK_PAUSED;
-	job->suspended = TRUE;
+	job->suspended = job->awaited = TRUE;
 	job->suspended_us = (guint64)g_get_monotonic_time();
 	if (!move_save(move, error))
 		return FALSE;
@@ -126,7 +125,7 @@ static gboolean define_on_source(struct move *move, const char *home, GError **e
 	/* A mirror that ended with the guest leaves its file. */
 	if (!define_chain(move, chain, TRUE, error) || !overlay_remove(home, error))
 		return FALSE;
-	job->grafted = job->suspended = FALSE;
+	job->grafted = job->suspended = job->awaited = FALSE;
 	return move_save(move, error);
 }
 
@@ -154,9 +153,8 @@ gboolean putback_bring_home(struct move *move, GError **error)
 	if ((job->suspended && !resume_as_it_was(move, error)) ||
 	    !mirror_home(move, world, home, error))
 		return FALSE;
-	AUTO(guardian) guardian = guardian_start(job->id, move->context.uri, error);
-
-	return guardian && pivot_home(move, home, error) && arrive(move, home, TRUE, error);
+	return cutover_guard(move, error) && pivot_home(move, home, error) &&
+	       arrive(move, home, TRUE, error);
 }
 
 /* The migratable XML with our disk on the source's chain. */

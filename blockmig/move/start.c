@@ -1,3 +1,4 @@
+#include "blockmig/move/guardian.h"
 #include "blockmig/move/pace.h"
 #include "blockmig/move/phases.h"
 #include "blockmig/move/preflight.h"
@@ -105,23 +106,61 @@ static gboolean lift_limits(struct move *move, GError **error)
 	return is_suspended(move) || pace_restore(move, error);
 }
 
-/*
- * A job that is left open: its guest is not left slow, and the user told how long it can
- * write to its overlay.
- */
-static void leave(struct move *move)
+/* The process that looks on for us; 0: none. */
+static int guardian_of(struct move *move)
+{
+	g_autofree char *key = guardian_key(move->job->id);
+	int other = ledger_lock_holder(move->context.ledger, key);
+
+	if (other) {
+		g_clear_pointer(&move->guardian, guardian_dismiss);
+		return other;
+	}
+	return cutover_guard(move, NULL) ? guardian_pid(move->guardian) : 0;
+}
+
+/* The guest is suspended: not for want of us, where it waits for libvirt or a destination. */
+static void leave_suspended(struct move *move, const GError *failure)
+{
+	struct job *job = move->job;
+	int guardian;
+
+	job->awaited = !error_is(failure, BLOCKMIG_ERROR_OPERATOR) || move->may_pass;
+	guardian = job->awaited ? guardian_of(move) : 0;
+	if (!job->awaited)
+		g_clear_pointer(&move->guardian, guardian_dismiss);
+	if (guardian)
+		move_warn(move,
+			  "%s: the guest stands still; process %d carries on as soon as libvirt "
+			  "and the destination answer",
+			  job->domain_name, guardian);
+	else
+		move_warn(move, "%s: the guest stands still until the job is resumed or aborted",
+			  job->domain_name);
+}
+
+/* Its guest is not left slow, and the user told how long it can write to its overlay. */
+static void leave_running(struct move *move)
 {
 	g_autoptr(GError) problem = NULL;
 	AUTO(room) room = room_of_job(move->job);
 	g_autofree char *text = room ? room_text(room) : NULL;
 
-	if (!lift_limits(move, &problem))
+	move->job->awaited = FALSE;
+	g_clear_pointer(&move->guardian, guardian_dismiss);
+	if (!pace_restore(move, &problem))
 		move_warn(move, "%s (blockmig resume or abort tries again)", problem->message);
-	if (is_suspended(move))
-		move_warn(move, "%s: the guest stands still until the job is resumed or aborted",
-			  move->job->domain_name);
-	else if (text)
+	if (text)
 		move_warn(move, "%s: the guest writes on: %s", move->job->disk, text);
+}
+
+/* A job that is left open. */
+static void leave(struct move *move, const GError *failure)
+{
+	if (move->job->restoring || is_suspended(move))
+		leave_suspended(move, failure);
+	else
+		leave_running(move);
 	/* From now on is the time that status counts from. */
 	move_save(move, NULL);
 }
@@ -138,6 +177,7 @@ gboolean start_drive(struct move_context *context, struct job *job,
 		     struct move_summary **summary, GError **error)
 {
 	gint64 id = job->id;
+	g_autoptr(GError) failure = NULL;
 	AUTO(move) move = move_new(context, job, error);
 
 	if (!move) {
@@ -147,12 +187,16 @@ gboolean start_drive(struct move_context *context, struct job *job,
 	}
 	move_follow_rate(move);
 	/* What a run that was killed has left of its limits is of no use to this one. */
-	gboolean good = lift_limits(move, error) && drive(move, table_of(job), error);
+	gboolean good = lift_limits(move, &failure) && drive(move, table_of(job), &failure);
 
 	if (!good && is_open(move))
-		leave(move);
+		leave(move, failure);
 	*summary = summary_of(move, good ? error : NULL);
 	ledger_unlock_job(context->ledger, id, NULL);
+	if (move->guardian)
+		guardian_leave(g_steal_pointer(&move->guardian));
+	if (failure)
+		g_propagate_error(error, g_steal_pointer(&failure));
 	return good && *summary;
 }
 

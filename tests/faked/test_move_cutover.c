@@ -150,7 +150,8 @@ START_TEST(a_guest_that_is_left_suspended_is_told)
 	fake_fault(&(struct fake_fault){.call = "pivot", .code = BLOCKMIG_ERROR_UNKNOWN});
 	moves_fails(5);
 	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_PAUSED);
-	ck_assert_ptr_nonnull(strstr(scene.warnings->str, "stands still"));
+	ck_assert_ptr_nonnull(strstr(scene.warnings->str, "stands still; process 1 carries on"));
+	ck_assert_int_ge(fake_log_find("stand guard", -1), 0);
 	scene_new_process(&scene);
 	moves_resume_done();
 	scene_assert_moved(&scene, "raw");

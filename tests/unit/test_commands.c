@@ -107,8 +107,9 @@ GPtrArray *move_disks(struct move_context *context, const char *domain, GPtrArra
 	return disks;
 }
 
-int guardian_wait(int fd, gint64 job)
+int guardian_wait(int fd, gint64 job, const char *state_folder)
 {
+	(void)state_folder;
 	g_string_append_printf(calls, "guardian(%d,%" G_GINT64_FORMAT ") ", fd, job);
 	return 0;
 }
