@@ -70,6 +70,15 @@ static gboolean back_off(struct move *move, GError **error)
 	return FALSE;
 }
 
+static gboolean has_ended(struct move *move)
+{
+	struct domain_state state;
+
+	return !move->job->restoring &&
+	       session_state(move->context.session, move->job->domain_uuid, &state, NULL) &&
+	       state.run == RUN_OFF;
+}
+
 /*
  * The guest is suspended on the destination's chain, whose overlay is wrong or whose
  * layers do not answer: back onto the source, and the reason kept for the end.
@@ -80,7 +89,8 @@ static gboolean go_back(struct move *move, gboolean answered, GError *reason, GE
 
 	if (!good) {
 		g_prefix_error(error, "%s; the guest stays suspended: ", reason->message);
-		if (error && *error && !error_may_pass(*error))
+		/* One that has ended just now is seen to by another look. */
+		if (error && *error && !error_may_pass(*error) && !has_ended(move))
 			(*error)->code = BLOCKMIG_ERROR_OPERATOR;
 		move->may_pass = !answered;
 		g_error_free(reason);
@@ -155,6 +165,13 @@ static gboolean runs_there(struct move *move)
 	return world && world->state.run == RUN_RUNNING && world_on_destination(world, move->job);
 }
 
+/* What another cutover left unknown is known now. */
+static void forget_doubts(struct job *job)
+{
+	if (!job->adopted)
+		g_clear_pointer(&job->guarantee, g_free);
+}
+
 static gboolean commit(struct move *move, GError **error)
 {
 	struct job *job = move->job;
@@ -162,6 +179,7 @@ static gboolean commit(struct move *move, GError **error)
 
 	/* The commit point, written down before the guest can write to the new place. */
 	job->cut_over = TRUE;
+	forget_doubts(job);
 	if (!move_save(move, &reason)) {
 		job->cut_over = FALSE;
 		g_prefix_error(&reason, "%s: the switch cannot be written down: ", job->disk);
@@ -180,6 +198,8 @@ static gboolean judge(struct move *move, struct handle *destination, GError **er
 	if (there && image_tool_compare_overlays(job_active_overlay(job)->path,
 						 job->destination_overlay, &reason))
 		return commit(move, error);
+	if (there && error_is(reason, BLOCKMIG_ERROR_INTEGRITY))
+		ended_note_wrong(move);
 	if (runs_there(move))
 		return accept_destination(move, FALSE, error);
 	if (job->adopted)
@@ -233,11 +253,11 @@ static gboolean announce(struct move *move, GError **error)
 	do {
 		job->return_to = now.run == RUN_PAUSED ? DISK_PAUSED : DISK_RUNNING;
 		job->suspended_us = (guint64)g_get_monotonic_time();
+		job->suspended_at_s = (guint64)g_get_real_time() / G_USEC_PER_SEC;
 		if (!move_save(move, error) || !claim_update(move, error) ||
 		    !session_state(session, job->domain_uuid, &now, error))
 			return FALSE;
-	} while (now.run != RUN_OFF &&
-		 (now.run == RUN_PAUSED) != (job->return_to == DISK_PAUSED));
+	} while (now.run != RUN_OFF && (now.run == RUN_PAUSED) != (job->return_to == DISK_PAUSED));
 	return TRUE;
 }
 
@@ -278,16 +298,6 @@ static int guard_file(const char *path, GError **error)
 	return -1;
 }
 
-/* Back onto the source: a start that was under way had read the XML of before. */
-static gboolean define_back(struct move *move, GError **error)
-{
-	struct job *job = move->job;
-	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
-
-	job->finished_cold = FALSE;
-	return define_chain(move, chain, TRUE, error) && move_save(move, error);
-}
-
 static gboolean started_just_now(struct move *move, GError **error)
 {
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "%s was started just now",
@@ -312,8 +322,9 @@ static gboolean define_destination(struct move *move, GError **error)
 	if (!after)
 		return FALSE;
 	if (!world_on_destination(after, job))
-		return define_back(move, error) && started_just_now(move, error);
+		return ended_define_back(move, error) && started_just_now(move, error);
 	job->cut_over = TRUE;
+	forget_doubts(job);
 	return move_save(move, error);
 }
 
@@ -366,37 +377,23 @@ static gboolean cut_cold(struct move *move, GError **error)
 	return good;
 }
 
-/* ---- on the destination already ------------------------------------------------------------- */
+/* ---- the phase ----------------------------------------------------------------------- */
 
-/*
- * Off, and its XML names the destination's overlay: the guest ended between the pivot and
- * the commit point.  Whether it ran there since, as after a reset of the host, nobody
- * knows; where both overlays are equal, either side is right.
- */
-static gboolean compare_off(struct move *move, GError **error)
+/* The guest ended on the destination's overlay before the commit point. */
+static gboolean settle_off(struct move *move, const struct world *world, GError **error)
 {
-	struct job *job = move->job;
-
-	if (image_tool_compare_overlays(job_active_overlay(job)->path, job->destination_overlay,
-					error))
-		return TRUE;
-	g_prefix_error(error,
-		       "%s: the guest is off, its XML names the destination, and that is not what "
-		       "its source is: it ran there since, or the mirror was wrong. Start it "
-		       "and look; blockmig resume %" G_GINT64_FORMAT
-		       " goes on with what it runs on: ",
-		       job->disk, job->id);
-	if (error && error_is(*error, BLOCKMIG_ERROR_INTEGRITY)) {
-		(*error)->code = BLOCKMIG_ERROR_OPERATOR;
-		g_free(job->guarantee);
-		job->guarantee = g_strdup("proven but for the last overlay, which was not the "
-					  "source's any more when it could be compared");
-		move_save(move, NULL);
+	switch (ended_look(move, world, error)) {
+	case ENDED_EQUAL:
+		return accept_destination(move, TRUE, error);
+	case ENDED_WRONG:
+		if (ended_define_back(move, error))
+			ended_tell_wrong(move, error);
+		return FALSE;
+	case ENDED_UNKNOWN:
+		break;
 	}
 	return FALSE;
 }
-
-/* ---- the phase ----------------------------------------------------------------------- */
 
 static gboolean cut(struct move *move, const struct world *world, GError **error)
 {
@@ -404,7 +401,7 @@ static gboolean cut(struct move *move, const struct world *world, GError **error
 	gboolean there = world_on_destination(world, job);
 
 	if (there && world->state.run == RUN_OFF && !job->finished_cold)
-		return compare_off(move, error) && accept_destination(move, TRUE, error);
+		return settle_off(move, world, error);
 	if (there && (job->finished_cold || world->state.run == RUN_RUNNING))
 		return accept_destination(move, FALSE, error);
 	if (!there && !rounds_catch_up(move, error))
@@ -440,7 +437,8 @@ static gboolean leave_destination(struct move *move, const struct world *world, 
 	struct job *job = move->job;
 
 	if (world->state.run == RUN_OFF && !job->finished_cold)
-		return compare_off(move, error) && define_back(move, error);
+		return ended_look(move, world, error) != ENDED_UNKNOWN &&
+		       ended_define_back(move, error);
 	if (world->state.run == RUN_PAUSED && job->suspended) {
 		g_autoptr(GError) reason = NULL;
 

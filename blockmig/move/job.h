@@ -79,6 +79,9 @@ struct job {
 	gboolean going_back;	   /* set before the overlays are committed into the source */
 	gboolean finished_cold;	   /* the cutover was done with the guest off */
 	guint64 suspended_us;	   /* monotonic clock, the same for all processes of a boot */
+	guint64 suspended_at_s;	   /* the same as UNIX time */
+	/* What the destination's overlay held when it was found wrong; NULL: it was not. */
+	char *wrong_sha256;
 	gint64 downtime_ms;
 
 	guint64 stamp_us;    /* UNIX time of this document */

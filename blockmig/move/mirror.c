@@ -123,6 +123,7 @@ static gboolean make_destination_overlay(struct move *move, GError **error)
 		if (!move_save(move, error))
 			return FALSE;
 	}
+	g_clear_pointer(&job->wrong_sha256, g_free);
 	g_autoptr(GPtrArray) below = job_destination_chain(job, FALSE);
 
 	return overlay_create(move, job->destination_overlay, g_ptr_array_index(below, 0), NULL,

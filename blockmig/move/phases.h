@@ -75,6 +75,23 @@ void cutover_unguard(struct move *move);
 /* The guest as it was before the suspend; the caller saves the job. */
 gboolean cutover_resume(struct move *move, GError **error);
 
+/*
+ * ended.c: the guest is off, its XML names the destination's overlay, and the commit point
+ * was not reached.
+ */
+enum ended {
+	ENDED_EQUAL,   /* both overlays hold the same: either side is right */
+	ENDED_WRONG,   /* the destination's is the wrong mirror that we saw: its source is right */
+	ENDED_UNKNOWN, /* the error says what a person has to find out */
+};
+enum ended ended_look(struct move *move, const struct world *world, GError **error);
+/* Where the guest stands still on a wrong mirror: remembers what that holds. */
+void ended_note_wrong(struct move *move);
+/* Back onto the source. */
+gboolean ended_define_back(struct move *move, GError **error);
+/* Sets the error of a wrong mirror. */
+void ended_tell_wrong(const struct move *move, GError **error);
+
 /* putback.c: the guest is suspended on a destination that is wrong or gone. */
 /*
  * Back onto the source's data: where the destination @answers and the source's overlay

@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "common/units.h"
 #include "transports/transport.h"
+#include "verify/digest.h"
 
 #include <string.h>
 
@@ -171,4 +172,51 @@ gboolean image_tool_overlay_hides(const char *upper, const char *lower, GError *
 	side_clear(&over);
 	side_clear(&under);
 	return hides;
+}
+
+/* ---- the digest ---------------------------------------------------------------------- */
+
+static gboolean add_bytes(struct manifest_root *root, struct side *side,
+			  const struct extent *extent, GError **error)
+{
+	const guint64 end = extent->offset_bytes + extent->length_bytes;
+	struct digest digest;
+
+	for (guint64 at = extent->offset_bytes; at < end; at += PIECE_BYTES) {
+		gsize count = (gsize)MIN(end - at, PIECE_BYTES);
+
+		if (!handle_read(side->handle, side->buffer, count, at, error))
+			return FALSE;
+		digest_compute(side->buffer, count, &digest);
+		manifest_root_add(root, &digest, 1);
+	}
+	return TRUE;
+}
+
+static gboolean add_extents(struct manifest_root *root, struct side *side, GError **error)
+{
+	struct digest digest;
+
+	for (guint i = 0; i < extents_count(side->extents); i++) {
+		const struct extent *extent = extents_get(side->extents, i);
+		const guint64 what[] = {extent->kind, extent->offset_bytes, extent->length_bytes};
+
+		digest_compute(what, sizeof what, &digest);
+		manifest_root_add(root, &digest, 1);
+		if (extent->kind == EXTENT_DATA && !add_bytes(root, side, extent, error))
+			return FALSE;
+	}
+	return TRUE;
+}
+
+char *image_tool_overlay_digest(const char *path, GError **error)
+{
+	struct side side = {.path = path};
+	struct digest digest;
+	AUTO(manifest_root) root = manifest_root_new();
+	gboolean good = side_open(&side, error) && add_extents(root, &side, error);
+
+	side_clear(&side);
+	manifest_root_finish(root, &digest);
+	return good ? digest_hex(&digest) : NULL;
 }

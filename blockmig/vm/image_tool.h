@@ -70,6 +70,13 @@ const struct url *image_server_top_url(const struct image_server *server);
 gboolean image_tool_compare_overlays(const char *a, const char *b, GError **error);
 
 /*
+ * A SHA-256, in hex, over what a qcow2 overlay holds without its backing: the allocation and
+ * the bytes.  What QEMU does to the file as it closes it is no change.  NULL on failure; the
+ * caller frees.  As sound as the compare.
+ */
+char *image_tool_overlay_digest(const char *path, GError **error);
+
+/*
  * Whether @upper, laid over @lower, hides all that it holds; INTEGRITY where not, naming
  * the first offset that would show through.  As sound as the compare, and when.
  */

@@ -105,6 +105,21 @@ gboolean image_tool_compare_overlays(const char *a, const char *b, GError **erro
 	return fake_end("compare", error);
 }
 
+char *image_tool_overlay_digest(const char *path, GError **error)
+{
+	AUTO(image) image = image_open(path, "qcow2");
+
+	(void)error;
+	guint64 clusters = image->virtual_bytes / FAKE_CLUSTER;
+	g_autofree guint8 *content = g_malloc0(image->virtual_bytes + clusters);
+
+	if (pread(image->fd, content, image->virtual_bytes, (off_t)image->offset) < 0)
+		return NULL;
+	memcpy(content + image->virtual_bytes, image->map, clusters);
+	return g_compute_checksum_for_data(G_CHECKSUM_SHA256, content,
+					   image->virtual_bytes + clusters);
+}
+
 gboolean image_tool_overlay_hides(const char *upper, const char *lower, GError **error)
 {
 	guint64 clusters;

@@ -75,6 +75,95 @@ START_TEST(after_a_reset_overlays_that_differ_need_a_person)
 }
 END_TEST
 
+/* ---- a wrong mirror, and a guest that ends on it ---------------------------------------- */
+
+/* It ends when it is known that the mirror is wrong, or before; so do we. */
+static void end_on_a_wrong_mirror(const char *call)
+{
+	moves_open_running();
+	moves_write_in_between();
+	fake_corrupt_mirror();
+	fake_fault(&(struct fake_fault){.call = call, .code = FAKE_KILL});
+	ck_assert_int_eq(scene_apart(&scene, scene_move), SCENE_KILLED);
+	fake_off(FAKE_UUID);
+}
+
+START_TEST(a_guest_that_never_ran_on_the_wrong_mirror_goes_home_by_itself)
+{
+	end_on_a_wrong_mirror("hides");
+	if (_i) {
+		moves_abort_done();
+	} else {
+		g_autoptr(GError) error = NULL;
+
+		ck_assert(!scene_resume(&scene, &error));
+		ck_assert_int_eq(error_exit_status(error), 4);
+		ck_assert_int_eq(scene_result(&scene), JOB_ROLLED_BACK);
+	}
+	scene_assert_home(&scene);
+	scene_close(&scene);
+}
+END_TEST
+
+static void resume_asks_a_person(GError **error)
+{
+	g_autofree char *before = fake_domain_xml(FAKE_UUID, TRUE);
+
+	ck_assert(!scene_resume(&scene, error));
+	ck_assert_int_eq(error_exit_status(*error), 5);
+	g_autofree char *after = fake_domain_xml(FAKE_UUID, TRUE);
+
+	ck_assert_str_eq(before, after);
+}
+
+START_TEST(a_guest_that_ran_on_the_wrong_mirror_is_for_a_person)
+{
+	g_autoptr(GError) error = NULL;
+
+	end_on_a_wrong_mirror("hides");
+	ck_assert(fake_start(FAKE_UUID));
+	fake_guest_write(FAKE_UUID, 0, FAKE_CLUSTER, 0x77);
+	fake_off(FAKE_UUID);
+	resume_asks_a_person(&error);
+	ck_assert_ptr_nonnull(strstr(error->message, "virsh start web"));
+	scene_close(&scene);
+}
+END_TEST
+
+/* The command that the message names, and whose file it has. */
+static void define_as_told(const GError *error)
+{
+	const char *path = strstr(error->message, "virsh define ");
+	g_autofree char *xml = NULL;
+
+	ck_assert_msg(path != NULL, "%s", error->message);
+	path += strlen("virsh define ");
+	g_autofree char *file = g_strndup(path, strcspn(path, ","));
+
+	ck_assert(g_file_get_contents(file, &xml, NULL, NULL));
+	ck_assert(session_define(scene.session, xml, NULL));
+}
+
+/* The log of the domain had no start of it. */
+START_TEST(a_person_may_say_that_the_source_is_right)
+{
+	g_autoptr(GError) error = NULL;
+
+	end_on_a_wrong_mirror("compare");
+	resume_asks_a_person(&error);
+	define_as_told(error);
+	if (_i) {
+		moves_abort_done();
+		scene_assert_home(&scene);
+	} else {
+		moves_resume_done();
+		scene_assert_moved(&scene, "raw");
+		assert_guarantee(NULL);
+	}
+	scene_close(&scene);
+}
+END_TEST
+
 /* ---- a hold -------------------------------------------------------------------------- */
 
 /* More than the cutover's budget, twice. */
@@ -169,6 +258,10 @@ int main(void)
 	tcase_add_test(cutover, after_a_reset_equal_overlays_let_the_guest_go_back);
 	tcase_add_test(cutover, after_a_reset_a_guest_that_runs_again_is_not_called_proven);
 	tcase_add_test(cutover, after_a_reset_overlays_that_differ_need_a_person);
+	tcase_add_loop_test(cutover, a_guest_that_never_ran_on_the_wrong_mirror_goes_home_by_itself,
+			    0, 2);
+	tcase_add_test(cutover, a_guest_that_ran_on_the_wrong_mirror_is_for_a_person);
+	tcase_add_loop_test(cutover, a_person_may_say_that_the_source_is_right, 0, 2);
 	tcase_add_loop_test(cutover, what_a_guest_wrote_in_a_hold_is_copied_before_it_is_suspended,
 			    0, 2 * MOVES_SHAPES);
 	tcase_add_loop_test(cutover, the_time_that_a_guest_stood_still_is_told_whatever_came_of_it,

@@ -110,7 +110,7 @@ START_TEST(a_move_whose_host_and_ledger_are_gone_is_resumed)
 	fake_off(FAKE_UUID);
 	lose_all();
 	if (!scene_adopt_and_resume(&scene, &error) && error_exit_status(error) == 5) {
-		ck_assert_ptr_nonnull(strstr(error->message, "Start it"));
+		ck_assert_ptr_nonnull(strstr(error->message, "virsh start "));
 		ck_assert(fake_start(FAKE_UUID));
 		run = RUN_RUNNING;
 		moves_resume_done();

@@ -276,6 +276,51 @@ START_TEST(what_would_show_through_a_graft_is_found)
 }
 END_TEST
 
+/* As a wrong mirror that somebody has, or has not, written to since. */
+static gboolean digest_changes_with(const char *command)
+{
+	g_autofree char *path = qemu_images_overlay("digested.qcow2", 8 * MiB);
+	g_autofree char *before = NULL, *after = NULL;
+	g_autoptr(GError) error = NULL;
+
+	qemu_images_io(path, "qcow2", "write -P 3 1M 3M");
+	before = image_tool_overlay_digest(path, &error);
+	ck_assert_msg(before != NULL, "%s", error ? error->message : "");
+	qemu_images_io(path, "qcow2", command);
+	after = image_tool_overlay_digest(path, NULL);
+	ck_assert_int_eq(unlink(path), 0);
+	return !g_str_equal(before, after);
+}
+
+START_TEST(what_is_written_to_an_overlay_changes_its_digest)
+{
+	static const char *const writes[] = {
+		"write -P 9 3000001 1", "write -P 0 6M 64k", "write -z 6M 64k",
+		"write -z 1M 64k",	"discard 1M 64k",
+	};
+
+	ck_assert(digest_changes_with(writes[_i]));
+}
+END_TEST
+
+START_TEST(an_overlay_that_was_only_opened_keeps_its_digest)
+{
+	static const char *const commands[] = {"read 1M 64k", "flush", "write -P 3 1M 64k"};
+
+	ck_assert(!digest_changes_with(commands[_i]));
+}
+END_TEST
+
+START_TEST(an_overlay_that_is_not_there_has_no_digest)
+{
+	g_autofree char *path = temp_path("nowhere.qcow2");
+	g_autoptr(GError) error = NULL;
+
+	ck_assert_ptr_null(image_tool_overlay_digest(path, &error));
+	ck_assert_ptr_nonnull(error);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("image_server");
@@ -301,6 +346,9 @@ int main(void)
 	tcase_add_test(cases, overlays_of_different_size_differ);
 	tcase_add_test(cases, an_overlay_that_holds_more_hides_the_other);
 	tcase_add_test(cases, what_would_show_through_a_graft_is_found);
+	tcase_add_loop_test(cases, what_is_written_to_an_overlay_changes_its_digest, 0, 5);
+	tcase_add_loop_test(cases, an_overlay_that_was_only_opened_keeps_its_digest, 0, 3);
+	tcase_add_test(cases, an_overlay_that_is_not_there_has_no_digest);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
