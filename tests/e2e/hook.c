@@ -4,9 +4,10 @@
  *
  *   HOOK_BEFORE_suspend='command'   run by /bin/sh before virDomainSuspend; also AFTER, and
  *   HOOK_AFTER_pivot='command'      for: snapshot blockcopy suspend pivot resume save commit
- *                                   define
+ *                                   define, and graft: a snapshot behind a pivot
  *   HOOK_AT_seed='command'          when the ledger has the begin of the phase, undo_freeze for
  *                                   the begin of an undo
+ *   HOOK_AT_inspect='command'       when the domain's XML is first asked for
  *   HOOK_IN_seed='command'          at the third commit of the phase, in the midst of a copy
  *   HOOK_ONCE=FILE                  only while FILE does not exist; it is made at the first
  *   HOOK_SYNCHRONOUS=FILE           a block copy runs in write-blocking mode while FILE does
@@ -101,6 +102,8 @@ int virDomainResume(virDomainPtr domain)
 	return result;
 }
 
+static bool has_pivoted;
+
 int virDomainBlockJobAbort(virDomainPtr domain, const char *disk, unsigned int flags)
 {
 	int pivot = (flags & VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT) != 0;
@@ -111,6 +114,7 @@ int virDomainBlockJobAbort(virDomainPtr domain, const char *disk, unsigned int f
 
 	if (pivot)
 		run("AFTER", "pivot");
+	has_pivoted |= pivot;
 	return result;
 }
 
@@ -143,10 +147,12 @@ int virDomainBlockCommit(virDomainPtr domain, const char *disk, const char *base
 virDomainSnapshotPtr virDomainSnapshotCreateXML(virDomainPtr domain, const char *xml,
 						unsigned int flags)
 {
-	run("BEFORE", "snapshot");
+	const char *name = has_pivoted ? "graft" : "snapshot";
+
+	run("BEFORE", name);
 	virDomainSnapshotPtr result = NEXT(virDomainSnapshotCreateXML)(domain, xml, flags);
 
-	run("AFTER", "snapshot");
+	run("AFTER", name);
 	return result;
 }
 
@@ -157,6 +163,12 @@ int virDomainSaveFlags(virDomainPtr domain, const char *to, const char *xml, uns
 
 	run("AFTER", "save");
 	return result;
+}
+
+char *virDomainGetXMLDesc(virDomainPtr domain, unsigned int flags)
+{
+	run("AT", "inspect");
+	return NEXT(virDomainGetXMLDesc)(domain, flags);
 }
 
 virDomainPtr virDomainDefineXMLFlags(virConnectPtr connection, const char *xml, unsigned int flags)

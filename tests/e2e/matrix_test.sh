@@ -28,15 +28,17 @@ done < <(cells_of "R${MATRIX_ALL:+r}")
 
 # The command that the hook is to run, in a shell of its own; the server is the destination's.
 # shellcheck disable=SC2016
-fault_command() { # COLUMN SERVER
+fault_command() { # COLUMN SERVER ROW
 	case $1 in
 	kill) echo 'kill -9 $BLOCKMIG_PID' ;;
 	libvirtd) echo "kill -9 \$(cat /run/lab/libvirt.pid); sleep 0.5; '$lab' server libvirt start" ;;
 	qemu) echo 'kill -9 $(cat /run/libvirt/qemu/one.pid); while [ -e /run/libvirt/qemu/one.pid ]; do sleep 0.05; done' ;;
-	shutdown) echo "'$lab' guest shutdown one" ;;
+	# One that we suspended does not hear of it.
+	shutdown) [ "$3" = put-back ] && echo 'virsh -q destroy one' || echo "'$lab' guest shutdown one" ;;
 	start) echo 'virsh -q start one' ;;
 	reboot) echo 'virsh -q reset one' ;;
 	pause) echo 'virsh -q suspend one' ;;
+	save) echo 'virsh -q managedsave one' ;;
 	reset) echo reset ;;
 	blackhole) echo "'$lab' server $2 pause" ;;
 	restart) echo "'$lab' server $2 restart" ;;
@@ -60,7 +62,7 @@ hook_of() { # ROW COLUMN
 	case $1 in
 	cutover) [ "$2" = start ] && echo HOOK_AT_cutover || echo HOOK_BEFORE_suspend ;;
 	pivoted) echo HOOK_AFTER_pivot ;;
-	put-back) echo HOOK_AT_undo_cutover ;;
+	put-back) [[ $2 == shutdown || $2 == save ]] && echo HOOK_BEFORE_graft || echo HOOK_AT_undo_cutover ;;
 	seed) echo HOOK_IN_seed ;;
 	merge) echo HOOK_AFTER_commit ;;
 	undo-*) echo "HOOK_AT_${1//-/_}" ;;
@@ -127,7 +129,7 @@ scene() {
 # Into the row, and the fault there.
 disturbed_move() { # ROW COLUMN
 	local command place options=(--json --retry-for 3s)
-	command=$(fault_command "$2" "$server")
+	command=$(fault_command "$2" "$server" "$1")
 	place=$(hook_of "$1" "$2")
 	# Slow enough for a third commit.
 	[ "$1" != seed ] || options+=(--bwlimit 20M)
@@ -176,6 +178,12 @@ ending() {
 # resume may be at work already: a guardian's.
 settle() { # LETTER
 	local result end=$((SECONDS + 90))
+	# There is no job yet.
+	if [ "$row" = inspect ]; then
+		expect 0 blockmig migrate one vda --to "$to" --json
+		echo "$1"
+		return
+	fi
 	while :; do
 		blockmig resume >"$out" 2>"$out.err" || true
 		result=$(last_result)
@@ -191,12 +199,27 @@ is_home() { # LETTER
 	[[ $1 == [blA-Z] ]]
 }
 
+boots() {
+	grep -c 'laboratory guest is up' "$lab_history/one.console" || true
+}
+
+# A guest whose memory was saved goes on in the middle of what it did.
+wake_up() {
+	local boots
+	boots=$(boots)
+	[[ $(virsh dominfo one) == *"Managed save:   yes"* ]] || die "the saved image is gone"
+	[[ $(virsh managedsave-dumpxml one) != *blockmig:job* ]] || die "our element is left in the saved XML"
+	virsh -q start one
+	[ "$(boots)" = "$boots" ] || die "the guest was booted anew"
+}
+
 # The guest is on, off or paused, as the fault left it.
 assert_run_state() { # COLUMN
 	local wanted=running now
 	case $1 in
 	qemu | shutdown) wanted='shut off' ;;
 	pause) wanted=paused ;;
+	save) wake_up ;;
 	esac
 	now=$(virsh -q domstate one)
 	[ "$now" = "$wanted" ] || die "the guest is $now, not $wanted"
@@ -234,6 +257,7 @@ cell() { # ROW COLUMN OUTCOMES
 	fi
 	assert_resume_changes_nothing
 	assert_run_state "$column"
+	[ "$column" != save ] || lies_on one "$(is_home "$letter" && echo "$source" || echo "$arrived")"
 	# A pivot that does not return is waited for 30 s.  Once the disk is there, it is the
 	# guest's own that does not answer.
 	[ "$column" != blackhole ] || [ "$row" = merge ] || stalled_less_than one 60000
