@@ -59,8 +59,7 @@ void ended_tell_wrong(const struct move *move, GError **error)
 
 /* ---- what a person has to find out --------------------------------------------------- */
 
-/* The XML with which the guest is on its source, for the person who says so. */
-static char *write_way_back(struct move *move, const struct world *world, GError **error)
+char *ended_write_way_back(struct move *move, const struct world *world, GError **error)
 {
 	const struct job *job = move->job;
 	g_autofree char *number = g_strdup_printf("%" G_GINT64_FORMAT, job->id);
@@ -88,7 +87,7 @@ static void ask(struct move *move, const struct world *world, const GError *diff
 		GError **error)
 {
 	const struct job *job = move->job;
-	g_autofree char *path = write_way_back(move, world, error);
+	g_autofree char *path = ended_write_way_back(move, world, error);
 	g_autofree char *since = time_of_suspend(job);
 	g_autofree char *define =
 		world->state.managed_save

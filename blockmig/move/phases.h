@@ -89,6 +89,11 @@ enum ended ended_look(struct move *move, const struct world *world, GError **err
 void ended_note_wrong(struct move *move);
 /* Back onto the source. */
 gboolean ended_define_back(struct move *move, GError **error);
+/*
+ * For a person who finds the source right: the path of a file with @world's XML, but on
+ * the source; the caller frees.
+ */
+char *ended_write_way_back(struct move *move, const struct world *world, GError **error);
 /* Sets the error of a wrong mirror. */
 void ended_tell_wrong(const struct move *move, GError **error);
 

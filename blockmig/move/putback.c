@@ -90,6 +90,29 @@ static gboolean pivot_home(struct move *move, const char *home, GError **error)
 }
 
 /*
+ * A second wrong mirror.  The guest has not run on it, so the grafted overlay has all; but
+ * QEMU cannot be brought back to it while it runs.
+ */
+static gboolean ask_operator(struct move *move, const char *home, const GError *difference,
+			     GError **error)
+{
+	const struct job *job = move->job;
+	AUTO(world) world = world_look(move, error);
+	g_autofree char *path = world ? ended_write_way_back(move, world, error) : NULL;
+
+	if (!path)
+		return FALSE;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_OPERATOR,
+		    "%s: on the way home the copy %s of the guest's overlay is wrong, too (%s). "
+		    "The overlay itself, %s, has all that the guest wrote. See in virsh domstate "
+		    "%s that the guest is paused still; then, as by a power cut, virsh destroy %s, "
+		    "virsh define %s, blockmig resume %" G_GINT64_FORMAT ", virsh start %s",
+		    job->disk, home, difference->message, job_active_overlay(job)->path,
+		    job->domain_name, job->domain_name, path, job->id, job->domain_name);
+	return FALSE;
+}
+
+/*
  * The guest is on @home, which is the source's overlay from now on.  @compare: nobody has
  * resumed it there, so both overlays have to be equal.
  */
@@ -97,12 +120,13 @@ static gboolean arrive(struct move *move, const char *home, gboolean compare, GE
 {
 	struct job *job = move->job;
 	struct overlay *active = job_active_overlay(job);
+	g_autoptr(GError) failure = NULL;
 
-	if (compare && !image_tool_compare_overlays(active->path, home, error)) {
-		g_prefix_error(error,
-			       "%s: on the way home; the guest stays suspended: ", job->disk);
-		if (error && error_is(*error, BLOCKMIG_ERROR_INTEGRITY))
-			(*error)->code = BLOCKMIG_ERROR_OPERATOR;
+	if (compare && !image_tool_compare_overlays(active->path, home, &failure)) {
+		if (error_is(failure, BLOCKMIG_ERROR_INTEGRITY))
+			return ask_operator(move, home, failure, error);
+		g_propagate_prefixed_error(error, g_steal_pointer(&failure),
+					   "%s: on the way home: ", job->disk);
 		return FALSE;
 	}
 	g_autofree char *grafted = g_steal_pointer(&active->path);

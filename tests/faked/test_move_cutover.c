@@ -133,10 +133,10 @@ END_TEST
 /* The command that the message names, and whose file it has. */
 static void define_as_told(const GError *error)
 {
-	const char *path = strstr(error->message, "virsh define ");
+	const char *path = error ? strstr(error->message, "virsh define ") : NULL;
 	g_autofree char *xml = NULL;
 
-	ck_assert_msg(path != NULL, "%s", error->message);
+	ck_assert_msg(path != NULL, "%s", error ? error->message : "it succeeded");
 	path += strlen("virsh define ");
 	g_autofree char *file = g_strndup(path, strcspn(path, ","));
 
@@ -160,6 +160,35 @@ START_TEST(a_person_may_say_that_the_source_is_right)
 		scene_assert_moved(&scene, "raw");
 		assert_guarantee(NULL);
 	}
+	scene_close(&scene);
+}
+END_TEST
+
+static void corrupt_again(void *data)
+{
+	(void)data;
+	fake_corrupt_mirror();
+}
+
+/* Nothing was written to it: the guest goes home by what the message says. */
+START_TEST(a_second_wrong_mirror_on_the_way_home_is_for_a_person)
+{
+	g_autoptr(GError) error = NULL, outcome = NULL;
+
+	moves_open_running();
+	moves_write_in_between();
+	fake_corrupt_mirror();
+	moves_at("block-copy", 2, FAKE_AFTER, corrupt_again, NULL);
+	ck_assert(!scene_move(&scene, &error));
+	ck_assert_int_eq(error_exit_status(error), 5);
+	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_PAUSED);
+	ck_assert_int_lt(fake_log_find("stand guard", -1), 0);
+	scene_new_process(&scene);
+	fake_off(FAKE_UUID);
+	define_as_told(error);
+	ck_assert(!scene_resume(&scene, &outcome));
+	ck_assert_int_eq(scene_result(&scene), JOB_ROLLED_BACK);
+	scene_assert_home(&scene);
 	scene_close(&scene);
 }
 END_TEST
@@ -262,6 +291,7 @@ int main(void)
 			    0, 2);
 	tcase_add_test(cutover, a_guest_that_ran_on_the_wrong_mirror_is_for_a_person);
 	tcase_add_loop_test(cutover, a_person_may_say_that_the_source_is_right, 0, 2);
+	tcase_add_test(cutover, a_second_wrong_mirror_on_the_way_home_is_for_a_person);
 	tcase_add_loop_test(cutover, what_a_guest_wrote_in_a_hold_is_copied_before_it_is_suspended,
 			    0, 2 * MOVES_SHAPES);
 	tcase_add_loop_test(cutover, the_time_that_a_guest_stood_still_is_told_whatever_came_of_it,
