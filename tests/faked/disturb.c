@@ -1,6 +1,7 @@
 #include "tests/faked/disturb.h"
 
 #include "blockmig/ledger/ledger_private.h"
+#include "common/deadline.h"
 #include "common/error.h"
 #include "tests/faked/fake.h"
 #include "transports/transport.h"
@@ -14,7 +15,8 @@
 
 static GMutex mutex;
 static struct disturb images;
-static gboolean images_fail, room_fails, libvirtd_fails;
+static gboolean images_fail, room_fails, libvirtd_fails, deadlines_pass;
+static guint libvirtd_answers; /* so many calls more, before it fails */
 static int ledger_code = SQLITE_OK;
 static gint64 clock_offset_us;
 static guint *met; /* shared with processes that are killed */
@@ -36,7 +38,7 @@ guint disturb_met(void)
 
 void disturb_clear(void)
 {
-	images_fail = room_fails = libvirtd_fails = FALSE;
+	images_fail = room_fails = libvirtd_fails = deadlines_pass = FALSE;
 	ledger_code = SQLITE_OK;
 	clock_offset_us = 0;
 	note_met();
@@ -53,10 +55,11 @@ void disturb_images(const struct disturb *disturb)
 	g_mutex_unlock(&mutex);
 }
 
-/* Served layers, overlays and frozen images are the source; what lies in dst/ is not. */
+/* Served layers, overlays and frozen images are the source; what lies in dst/ is not, nor a LUN. */
 static enum disturb_end end_of(const char *name)
 {
-	return strstr(name, "/dst/") ? DISTURB_DESTINATION : DISTURB_SOURCE;
+	return strstr(name, "/dst/") || g_str_has_prefix(name, "iscsi:") ? DISTURB_DESTINATION
+									 : DISTURB_SOURCE;
 }
 
 static gboolean passes(const char *name, enum disturb_operation operation, GError **error)
@@ -279,17 +282,27 @@ int __wrap_statvfs(const char *path, struct statvfs *fs)
 	return result;
 }
 
-/* ---- libvirtd and the clock ---------------------------------------------------------------- */
+/* ---- libvirtd and the clocks --------------------------------------------------------------- */
 
 void disturb_libvirtd(void)
 {
+	disturb_libvirtd_after(0);
+}
+
+void disturb_libvirtd_after(guint answers)
+{
 	libvirtd_fails = TRUE;
+	libvirtd_answers = answers;
 }
 
 gboolean disturb_libvirtd_answers(GError **error)
 {
 	if (!libvirtd_fails)
 		return TRUE;
+	if (libvirtd_answers > 0) {
+		libvirtd_answers--;
+		return TRUE;
+	}
 	note_met();
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
 		    "libvirt: cannot connect: Connection refused");
@@ -309,4 +322,17 @@ gint64 __wrap_g_get_real_time(void)
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	return now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000 + clock_offset_us;
+}
+
+void disturb_deadlines(void)
+{
+	deadlines_pass = TRUE;
+}
+
+gboolean __real_deadline_passed(deadline_ms deadline);
+gboolean __wrap_deadline_passed(deadline_ms deadline);
+
+gboolean __wrap_deadline_passed(deadline_ms deadline)
+{
+	return deadlines_pass || __real_deadline_passed(deadline);
 }

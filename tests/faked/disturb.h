@@ -37,8 +37,11 @@ void disturb_ledger(int sqlite_code);
 void disturb_room(void);
 /* Every file system has so much left. */
 void disturb_room_left(guint64 bytes);
-/* Every call to libvirt fails. */
+/* Every call to libvirt fails; or does after so many more that are answered. */
 void disturb_libvirtd(void);
+void disturb_libvirtd_after(guint answers);
+/* Whoever waits for something has waited long enough. */
+void disturb_deadlines(void);
 /* For the fakes: TRUE, or the error of a libvirtd that is not there. */
 gboolean disturb_libvirtd_answers(GError **error);
 /* The wall clock jumps; the monotonic one, which all deadlines use, does not. */

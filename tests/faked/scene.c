@@ -286,6 +286,7 @@ struct job *scene_job(const struct scene *scene)
 	struct job *job = job_from_json(record->state, NULL);
 
 	ck_assert_ptr_nonnull(job);
+	job->id = record->id;
 	return job;
 }
 

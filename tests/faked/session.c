@@ -405,7 +405,7 @@ gboolean session_managed_save_define(struct session *session, const char *uuid, 
 
 char *session_managed_save_xml(struct session *session, const char *uuid, GError **error)
 {
-	AUTO(guest) guest = guest_load(uuid, error);
+	AUTO(guest) guest = session_guest(uuid, error);
 
 	(void)session;
 	if (!guest)

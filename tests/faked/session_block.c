@@ -330,7 +330,7 @@ gboolean session_block_capacity(struct session *session, const char *uuid, const
 gboolean session_block_written(struct session *session, const char *uuid, const char *disk,
 			       guint64 *bytes, GError **error)
 {
-	AUTO(guest) guest = guest_load(uuid, error);
+	AUTO(guest) guest = session_guest(uuid, error);
 	AUTO(domain) domain = NULL;
 
 	(void)session;
@@ -345,7 +345,7 @@ gboolean session_block_written(struct session *session, const char *uuid, const 
 gboolean session_block_limits(struct session *session, const char *uuid, const char *disk,
 			      struct block_limits *limits, gboolean *shared, GError **error)
 {
-	AUTO(guest) guest = guest_load(uuid, error);
+	AUTO(guest) guest = session_guest(uuid, error);
 	AUTO(domain) domain = NULL;
 
 	(void)session;
