@@ -186,8 +186,12 @@ gboolean start_drive(struct move_context *context, struct job *job,
 		return FALSE;
 	}
 	move_follow_rate(move);
-	/* What a run that was killed has left of its limits is of no use to this one. */
-	gboolean good = lift_limits(move, &failure) && drive(move, table_of(job), &failure);
+	/*
+	 * What a run that was killed has left of its limits is of no use to this one.  Where they
+	 * cannot be lifted now, the end of the rounds, or their undo, does.
+	 */
+	lift_limits(move, NULL);
+	gboolean good = drive(move, table_of(job), &failure);
 
 	if (!good && is_open(move))
 		leave(move, failure);

@@ -336,6 +336,71 @@ START_TEST(a_guest_that_has_no_definition_any_more_is_put_back_where_it_runs)
 }
 END_TEST
 
+/* ---- a guest that was slowed --------------------------------------------------------------- */
+
+static void write_fast(void *data)
+{
+	struct block_limits now;
+
+	(void)data;
+	fake_limits(FAKE_UUID, &now);
+	scene_write(&scene, 2, now.write ? 3 : 80, 0x66);
+}
+
+static void die_slowed(void)
+{
+	moves_open_running();
+	/* The least budget of a cutover: 4 MiB. */
+	scene.options.max_downtime_ms = 1;
+	fake_fault(&(struct fake_fault){.call = "snapshot",
+					.when = FAKE_AFTER,
+					.lasting = TRUE,
+					.code = FAKE_NO_ERROR,
+					.hook = write_fast});
+	fake_fault(&(struct fake_fault){.call = "limits", .when = FAKE_AFTER, .code = FAKE_KILL});
+	undos_killed();
+}
+
+static guint64 limit(void)
+{
+	struct block_limits now;
+
+	fake_limits(FAKE_UUID, &now);
+	return now.write;
+}
+
+START_TEST(a_guest_that_cannot_be_made_fast_again_is_held)
+{
+	die_slowed();
+	ck_assert_uint_gt(limit(), 0);
+	fake_fault(&(struct fake_fault){
+		.call = "limits", .lasting = TRUE, .code = BLOCKMIG_ERROR_TRANSIENT});
+	undos_held("undoing: freeze|vda: the guest is still slowed: limits: a fault before it");
+	ck_assert_int_eq(fake_log_find("block-commit", -1), -1);
+	ck_assert_uint_gt(limit(), 0);
+	undos_finished(RUN_RUNNING);
+	ck_assert_uint_eq(limit(), 0);
+	scene_close(&scene);
+}
+END_TEST
+
+/* That it is still slow is no reason to wait: the end of the undo, or of the move, sees to it. */
+START_TEST(limits_that_cannot_be_lifted_at_first_hold_nobody)
+{
+	die_slowed();
+	fake_fault(&(struct fake_fault){.call = "limits", .code = BLOCKMIG_ERROR_TRANSIENT});
+	if (_i) {
+		moves_resume_done();
+		scene_assert_moved(&scene, "raw");
+	} else {
+		moves_abort_done();
+		scene_assert_home(&scene);
+	}
+	ck_assert_uint_eq(limit(), 0);
+	scene_close(&scene);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("move undos");
@@ -359,6 +424,8 @@ int main(void)
 	tcase_add_test(steps, a_guest_that_would_boot_its_overlay_is_defined_home_first);
 	tcase_add_test(steps, a_disk_that_the_next_start_will_not_have_is_put_back_where_it_runs);
 	tcase_add_test(steps, a_guest_that_has_no_definition_any_more_is_put_back_where_it_runs);
+	tcase_add_test(steps, a_guest_that_cannot_be_made_fast_again_is_held);
+	tcase_add_loop_test(steps, limits_that_cannot_be_lifted_at_first_hold_nobody, 0, 2);
 	suite_add_tcase(suite, peers);
 	suite_add_tcase(suite, steps);
 
