@@ -144,6 +144,32 @@ gboolean freeze_run(struct move *move, GError **error)
 	return freeze_again(move, error);
 }
 
+/* Whether the guest's chain holds none of our overlays any more. */
+static gboolean is_home(const struct world *world, const struct job *job)
+{
+	const struct layer *top = disk_layer(world->disk, 0);
+
+	return top && source_equal(&top->source, &job->source->source);
+}
+
+/*
+ * A guest that was started before it was defined home runs on its overlays, and where it is
+ * shut off again before they are committed, that is where it has to wake up.
+ */
+static gboolean define_where_it_runs(struct move *move, GError **error)
+{
+	const struct job *job = move->job;
+	AUTO(world) world = world_look(move, error);
+
+	if (!world)
+		return FALSE;
+	if (is_home(world, job))
+		return TRUE;
+	g_autoptr(GPtrArray) chain = job_source_chain(job, job->overlays->len);
+
+	return define_chain(move, chain, TRUE, error);
+}
+
 /* The overlays' content goes down layer by layer; each step can be done twice. */
 static gboolean commit_offline(struct move *move, GError **error)
 {
@@ -156,15 +182,7 @@ static gboolean commit_offline(struct move *move, GError **error)
 				       g_ptr_array_index(chain, 1), error))
 			return FALSE;
 	}
-	return define_home(move, error);
-}
-
-/* Whether the guest's chain holds none of our overlays any more. */
-static gboolean is_home(const struct world *world, const struct job *job)
-{
-	const struct layer *top = disk_layer(world->disk, 0);
-
-	return top && source_equal(&top->source, &job->source->source);
+	return define_home(move, error) && define_where_it_runs(move, error);
 }
 
 gboolean freeze_undo(struct move *move, GError **error)

@@ -179,6 +179,20 @@ static void start(void *data)
 	scene_write(&scene, 7, 2, 0x44);
 }
 
+/* Between the commit and the definition; shut off again before the next commit could be made. */
+START_TEST(a_guest_that_is_started_as_it_is_put_back_keeps_what_it_writes)
+{
+	undos_die("define", FAKE_AFTER, RUN_OFF);
+	moves_at("define", 1, FAKE_BEFORE, start, NULL);
+	fake_fault(&(struct fake_fault){
+		.call = "block-commit", .lasting = TRUE, .code = BLOCKMIG_ERROR_TRANSIENT});
+	undos_held("undoing: freeze|block-commit: a fault before it");
+	fake_off(FAKE_UUID);
+	scene_assert_content(&scene);
+	undos_done(RUN_OFF);
+}
+END_TEST
+
 static void define_again(void *xml)
 {
 	fake_domain_set_xml(FAKE_UUID, TRUE, xml);
@@ -416,6 +430,7 @@ int main(void)
 	tcase_add_test(steps, a_mirrors_overlay_that_cannot_be_removed_holds_the_way_back);
 	tcase_add_test(steps, an_element_that_cannot_be_written_holds_the_way_back);
 	tcase_add_loop_test(steps, a_commit_that_fails_again_and_again_holds_the_way_back, 0, 3);
+	tcase_add_test(steps, a_guest_that_is_started_as_it_is_put_back_keeps_what_it_writes);
 	tcase_add_test(steps, a_guest_that_somebody_puts_onto_its_overlay_again_and_again_is_held);
 	tcase_add_test(steps, an_overlay_that_cannot_be_removed_holds_the_way_back);
 	tcase_add_test(steps, an_older_overlay_that_cannot_be_removed_holds_the_way_back);
