@@ -188,7 +188,6 @@ static gboolean commit_offline(struct move *move, GError **error)
 gboolean freeze_undo(struct move *move, GError **error)
 {
 	struct job *job = move->job;
-	gboolean home;
 
 	/* The rounds that it was slowed for are over. */
 	if (!pace_restore(move, error))
@@ -204,8 +203,7 @@ gboolean freeze_undo(struct move *move, GError **error)
 
 		if (!world || !freeze_drop_unused(move, world, error))
 			return FALSE;
-		home = is_home(world, job) && !world->disk->mirror.present;
-		if (home)
+		if (is_home(world, job))
 			break;
 		gboolean good = world->state.run == RUN_OFF
 					? commit_offline(move, &failure)

@@ -205,6 +205,18 @@ gboolean mirror_undo(struct move *move, GError **error)
 	return !job->destination_overlay || overlay_remove(job->destination_overlay, error);
 }
 
+/* The pivot would end it where its owner did not ask for it. */
+static gboolean other_job(const struct job *job, const struct mirror *mirror, GError **error)
+{
+	g_autofree char *to = source_text(&mirror->to.source);
+
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+		    "%s: somebody else's block job copies the disk to %s: end it with virsh "
+		    "blockjob %s %s --abort",
+		    job->disk, to, job->domain_name, job->disk);
+	return FALSE;
+}
+
 gboolean mirror_commit(struct move *move, const struct source *base, GError **error)
 {
 	const struct job *job = move->job;
@@ -224,6 +236,8 @@ gboolean mirror_commit(struct move *move, const struct source *base, GError **er
 			    "%s: the guest's chain does not hold %s (any more)", job->disk, wanted);
 		return FALSE;
 	}
+	if (world->disk->mirror.present && g_strcmp0(world->disk->mirror.job, "active-commit") != 0)
+		return other_job(job, &world->disk->mirror, error);
 	if (!world->disk->mirror.present) {
 		/* The index is libvirt's id of the node, not a position. */
 		g_autofree char *name = g_strdup_printf(

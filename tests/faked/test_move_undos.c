@@ -141,6 +141,31 @@ static void refuse_claim(void)
 	fake_fault(&(struct fake_fault){.call = "metadata", .code = BLOCKMIG_ERROR_TRANSIENT});
 }
 
+/* Never pivoted for them. */
+START_TEST(somebody_elses_block_job_holds_the_way_back)
+{
+	undos_die("snapshot", FAKE_AFTER, RUN_RUNNING);
+	undos_copy_elsewhere(SOURCE_FILE);
+	undos_held(
+		"undoing: freeze|vda: somebody else's block job|/theirs|blockjob web vda --abort");
+	ck_assert_int_eq(fake_log_find("pivot", -1), -1);
+	ck_assert(session_block_abort(scene.session, FAKE_UUID, "vda", NULL));
+	undos_done(RUN_RUNNING);
+}
+END_TEST
+
+START_TEST(somebody_elses_block_job_does_not_matter_to_a_guest_that_is_home)
+{
+	undos_die("snapshot", FAKE_BEFORE, RUN_RUNNING);
+	undos_copy_elsewhere(SOURCE_FILE);
+	moves_abort_done();
+	ck_assert_int_eq(fake_log_find("block-abort", -1), -1);
+	ck_assert(session_block_abort(scene.session, FAKE_UUID, "vda", NULL));
+	scene_assert_home(&scene);
+	scene_close(&scene);
+}
+END_TEST
+
 /* The guest's element says that its overlays go down, before they do. */
 START_TEST(an_element_that_cannot_be_written_holds_the_way_back)
 {
@@ -428,6 +453,8 @@ int main(void)
 	tcase_add_test(steps, a_mirror_that_cannot_be_ended_holds_the_way_back);
 	tcase_add_test(steps, a_mirror_that_does_not_end_in_time_holds_the_way_back);
 	tcase_add_test(steps, a_mirrors_overlay_that_cannot_be_removed_holds_the_way_back);
+	tcase_add_test(steps, somebody_elses_block_job_holds_the_way_back);
+	tcase_add_test(steps, somebody_elses_block_job_does_not_matter_to_a_guest_that_is_home);
 	tcase_add_test(steps, an_element_that_cannot_be_written_holds_the_way_back);
 	tcase_add_loop_test(steps, a_commit_that_fails_again_and_again_holds_the_way_back, 0, 3);
 	tcase_add_test(steps, a_guest_that_is_started_as_it_is_put_back_keeps_what_it_writes);
