@@ -67,7 +67,7 @@ gboolean freeze_drop_unused(struct move *move, const struct world *world, GError
 	const struct layer *top = disk_layer(world->disk, 0);
 	struct overlay *last = job_active_overlay(move->job);
 
-	if (!last || !top)
+	if (!last)
 		return TRUE;
 	g_autoptr(GPtrArray) below = job_source_chain(move->job, move->job->overlays->len - 1);
 	const struct layer *frozen = g_ptr_array_index(below, 0);
@@ -147,9 +147,7 @@ gboolean freeze_run(struct move *move, GError **error)
 /* Whether the guest's chain holds none of our overlays any more. */
 static gboolean is_home(const struct world *world, const struct job *job)
 {
-	const struct layer *top = disk_layer(world->disk, 0);
-
-	return top && source_equal(&top->source, &job->source->source);
+	return source_equal(&disk_layer(world->disk, 0)->source, &job->source->source);
 }
 
 /*

@@ -188,7 +188,7 @@ gboolean world_on_path(const struct world *world, const char *path)
 {
 	const struct layer *top = disk_layer(world->disk, 0);
 
-	return top && top->source.type == SOURCE_FILE && g_str_equal(top->source.path, path);
+	return top->source.type == SOURCE_FILE && g_str_equal(top->source.path, path);
 }
 
 int world_chain_position(const struct world *world, const struct source *source)
@@ -204,7 +204,7 @@ gboolean world_on_destination(const struct world *world, const struct job *job)
 	const struct layer *top = disk_layer(world->disk, 0);
 	g_autoptr(GPtrArray) chain = job_destination_chain(job, TRUE);
 
-	for (guint i = 0; top && i < chain->len; i++)
+	for (guint i = 0; i < chain->len; i++)
 		if (source_equal(&top->source,
 				 &((const struct layer *)g_ptr_array_index(chain, i))->source))
 			return TRUE;
