@@ -102,7 +102,8 @@ static char *process_command(gint64 pid)
 	g_autofree char *text = NULL;
 	gsize bytes = 0;
 
-	if (!g_file_get_contents(path, &text, &bytes, NULL) || bytes == 0)
+	g_file_get_contents(path, &text, &bytes, NULL);
+	if (bytes == 0)
 		return g_strdup("?");
 	/* The words end with a NUL each; what else is not for a terminal goes with them. */
 	for (gsize i = 0; i + 1 < bytes; i++)
@@ -123,7 +124,9 @@ static void set_busy(const char *key, const struct holder *holder, gint64 job, g
 {
 	g_autofree char *command = process_command(holder->pid);
 	g_autofree char *since = clock_time(taken_s);
-	g_autofree char *age = units_format_time((guint64)MAX(ledger_now_s() - taken_s, 0) * 1000);
+	const gint64 now_s = ledger_now_s();
+	const gint64 age_s = now_s - CLAMP(taken_s, 0, now_s);
+	g_autofree char *age = units_format_time((guint64)age_s * 1000);
 
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
 		    "%s: held by process %" G_GINT64_FORMAT " (%s) for job %" G_GINT64_FORMAT
