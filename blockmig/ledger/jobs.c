@@ -4,8 +4,6 @@
 
 void ledger_job_free(struct ledger_job *job)
 {
-	if (!job)
-		return;
 	g_free(job->kind);
 	g_free(job->domain_uuid);
 	g_free(job->domain_name);
@@ -91,11 +89,15 @@ GPtrArray *jobs_from_rows(struct ledger *ledger, sqlite3_stmt *row, GError **err
 	g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func((GDestroyNotify)ledger_job_free);
 	GError *cause = NULL;
 
-	while (row && ledger_next(ledger, row, &cause))
+	if (!row)
+		return NULL;
+	while (ledger_next(ledger, row, &cause))
 		g_ptr_array_add(jobs, job_from_row(row));
-	if (cause)
+	if (cause) {
 		g_propagate_error(error, cause);
-	return row && !cause ? g_steal_pointer(&jobs) : NULL;
+		return NULL;
+	}
+	return g_steal_pointer(&jobs);
 }
 
 GPtrArray *ledger_job_list(struct ledger *ledger, gboolean only_open, GError **error)

@@ -46,25 +46,23 @@ gint64 ledger_now_s(void)
 	return g_get_real_time() / G_USEC_PER_SEC;
 }
 
-static gboolean fail(struct ledger *ledger, GError **error)
+static void fail(struct ledger *ledger, GError **error)
 {
-	const int code = sqlite3_errcode(ledger->database) & 0xff;
-
-	if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
+	if ((sqlite3_errcode(ledger->database) & 0xff) == SQLITE_BUSY)
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
 			    "%s: another process has kept it locked for %d s; try again",
 			    ledger->path, BUSY_WAIT_MS / 1000);
 	else
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT, "%s: %s", ledger->path,
 			    sqlite3_errmsg(ledger->database));
-	return FALSE;
 }
 
 static gboolean execute(struct ledger *ledger, const char *sql, GError **error)
 {
-	if (sqlite3_exec(ledger->database, sql, NULL, NULL, NULL) != SQLITE_OK)
-		return fail(ledger, error);
-	return TRUE;
+	if (sqlite3_exec(ledger->database, sql, NULL, NULL, NULL) == SQLITE_OK)
+		return TRUE;
+	fail(ledger, error);
+	return FALSE;
 }
 
 static void bind(sqlite3_stmt *statement, const char *types, va_list arguments)
@@ -144,7 +142,9 @@ gboolean ledger_run(struct ledger *ledger, GError **error, const char *sql, cons
 	va_end(arguments);
 	if (!statement)
 		return FALSE;
-	done = sqlite3_step(statement) == SQLITE_DONE || fail(ledger, error);
+	done = sqlite3_step(statement) == SQLITE_DONE;
+	if (!done)
+		fail(ledger, error);
 	sqlite3_reset(statement);
 	return done;
 }
@@ -244,8 +244,6 @@ struct ledger *ledger_open(const char *folder, GError **error)
 
 void ledger_close(struct ledger *ledger)
 {
-	if (!ledger)
-		return;
 	g_hash_table_destroy(ledger->statements);
 	sqlite3_close(ledger->database);
 	g_mutex_clear(&ledger->mutex);

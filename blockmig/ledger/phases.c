@@ -2,8 +2,6 @@
 
 void ledger_phase_free(struct ledger_phase *phase)
 {
-	if (!phase)
-		return;
 	g_free(phase->name);
 	g_free(phase->outcome);
 	g_free(phase);

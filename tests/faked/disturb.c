@@ -4,6 +4,7 @@
 #include "common/deadline.h"
 #include "common/error.h"
 #include "tests/faked/fake.h"
+#include "tests/unit/sqlite_files.h"
 #include "transports/transport.h"
 
 #include <check.h>
@@ -182,46 +183,12 @@ gboolean __wrap_ledger_end(struct ledger *ledger, gboolean ok, GError **error)
 	return __real_ledger_end(ledger, ok, error) && fake_step("commit", FAKE_AFTER, error);
 }
 
-static int (*real_open)(sqlite3_vfs *, const char *, sqlite3_file *, int, int *);
-static int (*real_write)(sqlite3_file *, const void *, int, sqlite3_int64);
-
-static int ledger_write(sqlite3_file *file, const void *data, int count, sqlite3_int64 offset)
+static int ledger_access(enum sqlite_file_access access)
 {
-	if (ledger_code == SQLITE_OK)
-		return real_write(file, data, count, offset);
+	if (ledger_code == SQLITE_OK || access != SQLITE_FILE_WRITE)
+		return SQLITE_OK;
 	note_met();
 	return ledger_code;
-}
-
-/* SQLite's own methods but for the write; it has a set for each way of locking. */
-static const sqlite3_io_methods *disturbed_methods(const sqlite3_io_methods *real)
-{
-	static struct {
-		const sqlite3_io_methods *real;
-		sqlite3_io_methods ours;
-	} sets[8];
-	guint i = 0;
-
-	while (sets[i].real && sets[i].real != real)
-		ck_assert_uint_lt(++i, G_N_ELEMENTS(sets));
-	if (!sets[i].real) {
-		ck_assert(!real_write || real_write == real->xWrite);
-		real_write = real->xWrite;
-		sets[i].real = real;
-		sets[i].ours = *real;
-		sets[i].ours.xWrite = ledger_write;
-	}
-	return &sets[i].ours;
-}
-
-static int ledger_open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
-			    int *out_flags)
-{
-	int code = real_open(vfs, name, file, flags, out_flags);
-
-	if (file->pMethods)
-		file->pMethods = disturbed_methods(file->pMethods);
-	return code;
 }
 
 void disturb_ledger(int sqlite_code)
@@ -229,17 +196,10 @@ void disturb_ledger(int sqlite_code)
 	ledger_code = sqlite_code;
 }
 
-/* Before the first ledger is opened: from then on all files of SQLite's go through here. */
-static void __attribute__((constructor)) replace_vfs(void)
+/* Before the first ledger is opened. */
+static void __attribute__((constructor)) watch_ledger(void)
 {
-	static sqlite3_vfs vfs;
-
-	sqlite3_initialize();
-	vfs = *sqlite3_vfs_find(NULL);
-	vfs.zName = "disturbed";
-	real_open = vfs.xOpen;
-	vfs.xOpen = ledger_open_file;
-	sqlite3_vfs_register(&vfs, 1);
+	sqlite_files_watch(ledger_access);
 }
 
 /* ---- room ------------------------------------------------------------------------------------ */

@@ -30,7 +30,7 @@ static void setup(void)
 static void teardown(void)
 {
 	g_clear_error(&error);
-	ledger_close(ledger);
+	g_clear_pointer(&ledger, ledger_close);
 	folder_remove(folder);
 	folder_remove(parent);
 	g_free(folder);

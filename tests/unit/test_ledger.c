@@ -1,7 +1,5 @@
 #include "tests/unit/ledgers.h"
 
-#include <glib/gstdio.h>
-#include <sqlite3.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -191,6 +189,38 @@ START_TEST(putting_into_a_run_splits_it)
 }
 END_TEST
 
+static gboolean show_first(const struct ledger_unit *unit, void *data)
+{
+	show(unit, data);
+	return FALSE;
+}
+
+START_TEST(a_visit_ends_where_it_is_told_to)
+{
+	const gint64 pass = open_pass();
+	g_autoptr(GString) text = g_string_new(NULL);
+
+	put_run(pass, 0, 5, UNIT_DONE);
+	put_run(pass, 7, 5, UNIT_DONE);
+	ck_ok(ledger_units_each(ledger, pass, show_first, text, &error));
+	ck_assert_str_eq(text->str, "0+5:d0 ");
+	/* And keeps nothing locked. */
+	put_run(pass, 0, 20, UNIT_PROVEN);
+}
+END_TEST
+
+START_TEST(nothing_put_is_nothing_changed)
+{
+	const gint64 pass = open_pass();
+	g_autofree char *text = NULL;
+
+	put_run(pass, 0, 5, UNIT_DONE);
+	ck_ok(ledger_units_put(ledger, pass, NULL, 0, &error));
+	text = shown(pass);
+	ck_assert_str_eq(text, "0+5:d0 ");
+}
+END_TEST
+
 START_TEST(unit_survives_with_its_digest)
 {
 	struct ledger_unit unit = {.index = 3, .count = 1, .state = UNIT_DONE, .data_bytes = 77};
@@ -220,6 +250,11 @@ START_TEST(a_pass_keeps_its_chunk_size)
 	ck_assert_int_eq(again, pass);
 	ck_assert(!ledger_pass_open(ledger, 1, "seed", 8192, 500, &again, &error));
 	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
+	g_clear_error(&error);
+	ck_assert(!ledger_pass_open(ledger, 1, "seed", 4096, 999, &again, &error));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
+	ck_assert_ptr_nonnull(strstr(error->message, "with 1000 chunks of "));
+	ck_assert_ptr_nonnull(strstr(error->message, "not 999 of "));
 	ck_assert_int_eq(ledger_pass_find(ledger, 1, "round-1"), 0);
 }
 END_TEST
@@ -344,35 +379,7 @@ START_TEST(a_chunk_costs_less_than_a_hundred_bytes)
 }
 END_TEST
 
-/* ---- the file ------------------------------------------------------------------------ */
-
-START_TEST(another_schema_is_refused)
-{
-	g_autofree char *path = g_build_filename(folder, "ledger.db", NULL);
-	sqlite3 *database;
-
-	ck_assert_int_eq(sqlite3_open(path, &database), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_exec(database, "PRAGMA user_version = 99", NULL, NULL, NULL), 0);
-	sqlite3_close(database);
-	ck_assert_ptr_null(ledger_open(folder, &error));
-	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
-	ck_assert_ptr_nonnull(strstr(error->message, "schema 99"));
-}
-END_TEST
-
-START_TEST(a_file_that_is_no_database_is_refused_by_name)
-{
-	g_autofree char *other = g_build_filename(parent, "other", NULL);
-	g_autofree char *path = g_build_filename(other, "ledger.db", NULL);
-
-	ck_assert_int_eq(g_mkdir(other, 0700), 0);
-	ck_assert(g_file_set_contents(path, "certainly no SQLite database", -1, NULL));
-	ck_assert_ptr_null(ledger_open(other, &error));
-	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
-	ck_assert_ptr_nonnull(strstr(error->message, path));
-	folder_remove(other);
-}
-END_TEST
+/* ---- threads ------------------------------------------------------------------------- */
 
 static gpointer put_many(gpointer data)
 {
@@ -419,6 +426,8 @@ int main(void)
 	tcase_add_test(tests, phases_tell_the_time_line);
 	tcase_add_loop_test(tests, a_failed_phase_has_not_ended, 0, 2);
 	tcase_add_loop_test(tests, putting_into_a_run_splits_it, 0, 8);
+	tcase_add_test(tests, a_visit_ends_where_it_is_told_to);
+	tcase_add_test(tests, nothing_put_is_nothing_changed);
 	tcase_add_test(tests, unit_survives_with_its_digest);
 	tcase_add_test(tests, a_pass_keeps_its_chunk_size);
 	tcase_add_test(tests, a_cleared_pass_has_no_rows);
@@ -426,8 +435,6 @@ int main(void)
 	tcase_add_loop_test(tests, a_copy_is_kept_once_its_job_is_rolled_back, 0, 2);
 	tcase_add_test(tests, a_kept_copy_is_taken_over_by_one_job);
 	tcase_add_test(tests, a_chunk_costs_less_than_a_hundred_bytes);
-	tcase_add_test(tests, another_schema_is_refused);
-	tcase_add_test(tests, a_file_that_is_no_database_is_refused_by_name);
 	tcase_add_test(tests, threads_share_a_ledger);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_NORMAL);

@@ -38,6 +38,7 @@ static const char *const damaged_rows[] = {
 	"-1, 9, 2, 0, NULL",
 	"0, 9223372036854775807, 2, -1, NULL",
 	"0, 1, 2, 'x', NULL",
+	"1, 9223372036854775807, 2, 0, NULL",
 };
 
 static struct ledger *ledger_with(const char *row)
@@ -74,7 +75,7 @@ START_TEST(a_damaged_row_is_no_chunk)
 	ck_assert_uint_eq(rows, 0);
 	assert_refused(error, BLOCKMIG_ERROR_PERMANENT, "is damaged");
 	g_clear_error(&error);
-	ck_assert(!ledger_unit_get(ledger, PASS, 0, &unit, &error));
+	ck_assert(!ledger_unit_get(ledger, PASS, 1, &unit, &error));
 	assert_refused(error, BLOCKMIG_ERROR_PERMANENT, "is damaged");
 }
 END_TEST
