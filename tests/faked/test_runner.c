@@ -1,147 +1,12 @@
 /* The phase runner, over a table of phases that do what the test says. */
-#include "blockmig/move/runner.h"
-#include "blockmig/move/start.h"
 #include "common/error.h"
 #include "common/stop.h"
 #include "tests/faked/disturb.h"
-#include "tests/faked/scene.h"
+#include "tests/faked/script.h"
 
 #include <check.h>
 #include <sqlite3.h>
 #include <stdlib.h>
-#include <string.h>
-
-static struct scene scene;
-static struct move *move;
-
-static struct {
-	GString *steps;	 /* "+a-b": a was run, b undone */
-	const char *run; /* this phase's run fails */
-	int run_code;
-	guint run_times;  /* so often, then no more; 0: always */
-	const char *undo; /* this phase's undo fails */
-	int undo_code;
-	const char *full;	/* the ledger's disk is full from this phase's run on */
-	const char *stop;	/* this phase's run asks for a stop */
-	gboolean commits;	/* phase c is the commit point */
-	gboolean advances;	/* each run that fails has copied something */
-	gulong takes_us;	/* each run that fails */
-	enum standing standing; /* what b's probe says */
-	gboolean done_when_run; /* it says DONE once b was run */
-} script;
-
-static gboolean fails(const char *name, const char *culprit, int code, GError **error)
-{
-	if (g_strcmp0(name, culprit) != 0)
-		return FALSE;
-	g_set_error(error, BLOCKMIG_ERROR, code, "the cause");
-	return TRUE;
-}
-
-static gboolean run(const char *name, GError **error)
-{
-	g_string_append_printf(script.steps, "+%s", name);
-	if (g_strcmp0(name, script.stop) == 0)
-		stop_request();
-	if (g_strcmp0(name, script.full) == 0)
-		disturb_ledger(SQLITE_FULL);
-	if (!fails(name, script.run, script.run_code, error))
-		return TRUE;
-	move->job->totals.bytes_sent += script.advances;
-	g_usleep(script.takes_us);
-	if (script.run_times && --script.run_times == 0)
-		script.run = NULL;
-	return FALSE;
-}
-
-static gboolean undo(const char *name, GError **error)
-{
-	g_string_append_printf(script.steps, "-%s", name);
-	return !fails(name, script.undo, script.undo_code, error);
-}
-
-#define PHASE(name)                                                                                \
-	static gboolean run_##name(struct move *its, GError **error)                               \
-	{                                                                                          \
-		ck_assert_ptr_eq(its, move);                                                       \
-		return run(#name, error);                                                          \
-	}                                                                                          \
-	static gboolean undo_##name(struct move *its, GError **error)                              \
-	{                                                                                          \
-		ck_assert_ptr_eq(its, move);                                                       \
-		return undo(#name, error);                                                         \
-	}
-
-PHASE(a)
-PHASE(b)
-PHASE(d)
-
-static enum standing probe_b(struct move *its, GError **error)
-{
-	(void)its;
-	if (script.standing == STANDING_UNKNOWN)
-		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "nobody answers");
-	return script.done_when_run && strstr(script.steps->str, "+b") ? STANDING_DONE
-								       : script.standing;
-}
-
-static gboolean run_c(struct move *its, GError **error)
-{
-	its->job->cut_over = script.commits;
-	return run("c", error);
-}
-
-/* c has nothing to undo. */
-static const struct phase table[] = {
-	{.name = "a", .run = run_a, .undo = undo_a},
-	{.name = "b", .run = run_b, .undo = undo_b, .probe = probe_b},
-	{.name = "c", .run = run_c},
-	{.name = "d", .run = run_d, .undo = undo_d},
-	{.name = NULL},
-};
-
-static void open_job(void)
-{
-	struct job *job = job_new();
-	g_autoptr(GError) error = NULL;
-
-	scene_open(&scene, "raw");
-	memset(&script, 0, sizeof script);
-	script.steps = g_string_new(NULL);
-	job->options.retry_for_ms = 0;
-	job->domain_uuid = g_strdup(FAKE_UUID);
-	job->domain_name = g_strdup("web");
-	job->disk = g_strdup("vda");
-	job->source_url = g_strconcat("file://", scene.source, NULL);
-	job->destination_url = g_strconcat("file://", scene.source, ".new", NULL);
-	ck_assert_msg(start_add(&scene.context, "migrate", job, NULL, &error), "%s",
-		      error ? error->message : "");
-	move = move_new(&scene.context, job, &error);
-	ck_assert_msg(move != NULL, "%s", error ? error->message : "");
-}
-
-static void close_job(void)
-{
-	g_clear_pointer(&move, move_free);
-	g_string_free(script.steps, TRUE);
-	scene_close(&scene);
-}
-
-/* @status 0: it succeeds. */
-static void expect(gboolean (*drive)(struct move *, const struct phase *, GError **), int status,
-		   const char *steps, enum job_result result)
-{
-	g_autoptr(GError) error = NULL;
-
-	g_string_truncate(script.steps, 0);
-	gboolean good = drive(move, table, &error);
-
-	ck_assert_int_eq(good, status == 0);
-	ck_assert_msg(error_exit_status(error) == status, "exit %d: %s", error_exit_status(error),
-		      error ? error->message : "");
-	ck_assert_str_eq(script.steps->str, steps);
-	ck_assert_int_eq(scene_result(&scene), result);
-}
 
 static const char names[] = "abcd";
 
@@ -154,8 +19,8 @@ static char *name_of(int i)
 
 START_TEST(phases_run_in_order_and_are_written_down)
 {
-	open_job();
-	expect(runner_run, 0, "+a+b+c+d", JOB_DONE);
+	script_open();
+	script_expect(runner_run, 0, "+a+b+c+d", JOB_DONE);
 	g_autoptr(GPtrArray) phases = ledger_phase_list(scene.ledger, move->job->id, NULL);
 
 	ck_assert_uint_eq(phases->len, 4);
@@ -167,39 +32,87 @@ START_TEST(phases_run_in_order_and_are_written_down)
 		ck_assert(!phase->undo);
 		ck_assert(phase->ended_us >= phase->begun_us);
 	}
-	close_job();
+	script_close();
 }
 END_TEST
 
 START_TEST(what_the_world_has_already_is_not_done_again)
 {
-	open_job();
+	script_open();
 	script.standing = STANDING_DONE;
-	expect(runner_run, 0, "+a+c+d", JOB_DONE);
-	close_job();
+	script_expect(runner_run, 0, "+a+c+d", JOB_DONE);
+	script_close();
+}
+END_TEST
+
+START_TEST(what_is_found_done_and_cannot_be_written_down_is_looked_at_again)
+{
+	script_open();
+	script.standing = STANDING_DONE;
+	if (_i)
+		script.full = "probe";
+	else /* a: begin and end, b: begin */
+		fake_fault(&(struct fake_fault){
+			.call = "commit", .nth = 4, .code = BLOCKMIG_ERROR_TRANSIENT});
+	script_expect(runner_run, 3, "+a", JOB_OPEN);
+	disturb_clear();
+	fake_faults_clear();
+	script.full = NULL;
+	script_expect(runner_run, 0, "+c+d", JOB_DONE);
+	script_close();
+}
+END_TEST
+
+static void note_phase(gint64 job, const char *phase, gboolean undo, gboolean begun, void *data)
+{
+	ck_assert_int_eq(job, move->job->id);
+	g_string_append_printf(data, "%c%s%c ", begun ? '<' : '.', phase, undo ? '-' : '+');
+}
+
+START_TEST(each_step_is_told_when_it_begins_and_when_it_ends)
+{
+	g_autoptr(GString) told = g_string_new(NULL);
+	struct move_reporter reporter = {.phase = note_phase, .data = told};
+
+	script_open();
+	move->context.reporter = &reporter;
+	script.run = "c";
+	script.run_code = BLOCKMIG_ERROR_PERMANENT;
+	script_expect(runner_run, 1, "+a+b+c-b-a", JOB_ROLLED_BACK);
+	ck_assert_str_eq(told->str, "<a+ .a+ <b+ .b+ <c+ .c+ <b- .b- <a- .a- ");
+	script_close();
+}
+END_TEST
+
+START_TEST(nobody_has_to_be_told)
+{
+	script_open();
+	move->context.reporter = NULL;
+	script_expect(runner_run, 0, "+a+b+c+d", JOB_DONE);
+	script_close();
 }
 END_TEST
 
 START_TEST(a_world_that_does_not_answer_holds_the_job)
 {
-	open_job();
+	script_open();
 	script.standing = STANDING_UNKNOWN;
-	expect(runner_run, 3, "+a", JOB_OPEN);
+	script_expect(runner_run, 3, "+a", JOB_OPEN);
 	script.standing = STANDING_NOT_DONE;
-	expect(runner_run, 0, "+b+c+d", JOB_DONE);
-	close_job();
+	script_expect(runner_run, 0, "+b+c+d", JOB_DONE);
+	script_close();
 }
 END_TEST
 
 START_TEST(a_stop_ends_between_two_phases)
 {
-	open_job();
+	script_open();
 	script.stop = "b";
-	expect(runner_run, 3, "+a+b", JOB_OPEN);
+	script_expect(runner_run, 3, "+a+b", JOB_OPEN);
 	stop_reset();
 	script.stop = NULL;
-	expect(runner_run, 0, "+c+d", JOB_DONE);
-	close_job();
+	script_expect(runner_run, 0, "+c+d", JOB_DONE);
+	script_close();
 }
 END_TEST
 
@@ -214,11 +127,11 @@ START_TEST(a_refusal_undoes_in_reverse)
 	g_autofree char *name = name_of(_i);
 	g_autofree char *steps = g_strconcat(forward[_i], backward[_i], NULL);
 
-	open_job();
+	script_open();
 	script.run = name;
 	script.run_code = BLOCKMIG_ERROR_PERMANENT;
-	expect(runner_run, 1, steps, JOB_ROLLED_BACK);
-	close_job();
+	script_expect(runner_run, 1, steps, JOB_ROLLED_BACK);
+	script_close();
 }
 END_TEST
 
@@ -227,11 +140,11 @@ START_TEST(wrong_data_undoes_and_tells_so)
 	g_autofree char *name = name_of(_i);
 	g_autofree char *steps = g_strconcat(forward[_i], backward[_i], NULL);
 
-	open_job();
+	script_open();
 	script.run = name;
 	script.run_code = BLOCKMIG_ERROR_INTEGRITY;
-	expect(runner_run, 4, steps, JOB_ROLLED_BACK);
-	close_job();
+	script_expect(runner_run, 4, steps, JOB_ROLLED_BACK);
+	script_close();
 }
 END_TEST
 
@@ -239,13 +152,13 @@ START_TEST(what_may_pass_is_held_and_resumed_at_its_phase)
 {
 	g_autofree char *name = name_of(_i);
 
-	open_job();
+	script_open();
 	script.run = name;
 	script.run_code = BLOCKMIG_ERROR_TRANSIENT;
-	expect(runner_run, 3, forward[_i], JOB_OPEN);
+	script_expect(runner_run, 3, forward[_i], JOB_OPEN);
 	script.run = NULL;
-	expect(runner_run, 0, rest[_i], JOB_DONE);
-	close_job();
+	script_expect(runner_run, 0, rest[_i], JOB_DONE);
+	script_close();
 }
 END_TEST
 
@@ -254,12 +167,12 @@ START_TEST(what_may_pass_is_undone_where_asked)
 	g_autofree char *name = name_of(_i);
 	g_autofree char *steps = g_strconcat(forward[_i], backward[_i], NULL);
 
-	open_job();
+	script_open();
 	move->job->options.on_failure = ON_FAILURE_ROLLBACK;
 	script.run = name;
 	script.run_code = BLOCKMIG_ERROR_TRANSIENT;
-	expect(runner_run, 1, steps, JOB_ROLLED_BACK);
-	close_job();
+	script_expect(runner_run, 1, steps, JOB_ROLLED_BACK);
+	script_close();
 }
 END_TEST
 
@@ -271,54 +184,102 @@ START_TEST(what_a_person_must_decide_is_held)
 		    {BLOCKMIG_ERROR_BUSY, 75},
 		    {BLOCKMIG_ERROR_OPERATOR, 5}};
 
-	open_job();
+	script_open();
 	move->job->options.on_failure = ON_FAILURE_ROLLBACK;
 	script.run = "b";
 	script.run_code = held[_i].code;
-	expect(runner_run, held[_i].status, "+a+b", JOB_OPEN);
-	close_job();
+	script_expect(runner_run, held[_i].status, "+a+b", JOB_OPEN);
+	script_close();
 }
 END_TEST
 
 START_TEST(a_way_back_that_is_barred_is_carried_on)
 {
-	open_job();
+	script_open();
 	script.run = "d";
 	script.run_code = BLOCKMIG_ERROR_PERMANENT;
 	script.undo = "b";
 	script.undo_code = BLOCKMIG_ERROR_TRANSIENT;
-	expect(runner_run, 3, "+a+b+c+d-d-b", JOB_OPEN);
+	script_expect(runner_run, 3, "+a+b+c+d-d-b", JOB_OPEN);
 	/* Never forward again: what is undone is gone. */
-	expect(runner_run, 3, "-b", JOB_OPEN);
+	script_expect(runner_run, 3, "-b", JOB_OPEN);
 	script.undo = NULL;
-	expect(runner_run, 1, "-b-a", JOB_ROLLED_BACK);
-	close_job();
+	script_expect(runner_run, 1, "-b-a", JOB_ROLLED_BACK);
+	script_close();
+}
+END_TEST
+
+/* Killed between two steps back: the one that ended is undone again, which finds nothing. */
+START_TEST(a_way_back_that_ended_between_two_steps_is_carried_on)
+{
+	script_open();
+	script.run = "c";
+	script.run_code = BLOCKMIG_ERROR_PERMANENT;
+	script.lost = "b";
+	script_expect(runner_run, 3, "+a+b+c-b", JOB_OPEN);
+	AUTO(ledger_job) record = ledger_job_get(scene.ledger, move->job->id, NULL);
+
+	ck_assert_str_eq(record->phase, "b");
+	ck_assert(record->undoing && record->phase_ended);
+	script.lost = NULL;
+	script_expect(runner_run, 1, "-b-a", JOB_ROLLED_BACK);
+	script_close();
+}
+END_TEST
+
+START_TEST(an_abort_keeps_the_partial_copy_where_asked)
+{
+	struct move_options options = {.keep_partial = _i == 2};
+
+	script_open();
+	move->context.options = _i ? &options : NULL;
+	script.run = "b";
+	script.run_code = BLOCKMIG_ERROR_TRANSIENT;
+	script_expect(runner_run, 3, "+a+b", JOB_OPEN);
+	script_expect(runner_abort, 0, "-b-a", JOB_ROLLED_BACK);
+	ck_assert_int_eq(move->job->options.keep_partial, _i == 2);
+	script_close();
+}
+END_TEST
+
+/* What is to become of the copy would be forgotten. */
+START_TEST(an_abort_that_cannot_be_written_down_undoes_nothing)
+{
+	script_open();
+	script.run = "b";
+	script.run_code = BLOCKMIG_ERROR_TRANSIENT;
+	script_expect(runner_run, 3, "+a+b", JOB_OPEN);
+	disturb_ledger(SQLITE_FULL);
+	script_expect(runner_abort, 1, "", JOB_OPEN);
+	disturb_clear();
+	script_expect(runner_abort, 0, "-b-a", JOB_ROLLED_BACK);
+	script_close();
 }
 END_TEST
 
 START_TEST(an_abort_undoes_what_was_begun)
 {
-	open_job();
+	script_open();
 	script.run = "b";
 	script.run_code = BLOCKMIG_ERROR_TRANSIENT;
-	expect(runner_run, 3, "+a+b", JOB_OPEN);
-	expect(runner_abort, 0, "-b-a", JOB_ROLLED_BACK);
-	close_job();
+	script_expect(runner_run, 3, "+a+b", JOB_OPEN);
+	script_expect(runner_abort, 0, "-b-a", JOB_ROLLED_BACK);
+	script_close();
 }
 END_TEST
 
 START_TEST(an_abort_that_is_barred_is_held)
 {
-	open_job();
+	script_open();
 	script.run = "b";
 	script.run_code = BLOCKMIG_ERROR_TRANSIENT;
-	expect(runner_run, 3, "+a+b", JOB_OPEN);
+	script_expect(runner_run, 3, "+a+b", JOB_OPEN);
 	script.undo = "a";
 	script.undo_code = BLOCKMIG_ERROR_TRANSIENT;
-	expect(runner_abort, 3, "-b-a", JOB_OPEN);
+	script_expect(runner_abort, 3, "-b-a", JOB_OPEN);
 	script.undo = NULL;
-	expect(runner_abort, 0, "-a", JOB_ROLLED_BACK);
-	close_job();
+	script_expect(runner_abort, 0, "-a", JOB_ROLLED_BACK);
+	script_close();
 }
 END_TEST
 
@@ -334,16 +295,16 @@ START_TEST(behind_the_commit_point_it_goes_only_forward)
 		{BLOCKMIG_ERROR_UNKNOWN, 3},   {BLOCKMIG_ERROR_STOPPED, 3},
 	};
 
-	open_job();
+	script_open();
 	move->job->options.on_failure = ON_FAILURE_ROLLBACK;
 	script.commits = TRUE;
 	script.run = "d";
 	script.run_code = failures[_i].code;
-	expect(runner_run, failures[_i].status, "+a+b+c+d", JOB_OPEN);
-	expect(runner_abort, failures[_i].status, "+d", JOB_OPEN);
+	script_expect(runner_run, failures[_i].status, "+a+b+c+d", JOB_OPEN);
+	script_expect(runner_abort, failures[_i].status, "+d", JOB_OPEN);
 	script.run = NULL;
-	expect(runner_abort, 5, "+d", JOB_DONE);
-	close_job();
+	script_expect(runner_abort, 5, "+d", JOB_DONE);
+	script_close();
 }
 END_TEST
 
@@ -351,7 +312,7 @@ END_TEST
 
 static void open_failing(const char *phase, int code, guint times)
 {
-	open_job();
+	script_open();
 	move->job->options.retry_for_ms = 1000;
 	script.run = phase;
 	script.run_code = code;
@@ -365,8 +326,8 @@ START_TEST(what_peers_failed_in_is_tried_again)
 	g_autofree char *name = name_of(_i);
 
 	open_failing(name, BLOCKMIG_ERROR_TRANSIENT, 2);
-	expect(runner_run, 0, steps[_i], JOB_DONE);
-	close_job();
+	script_expect(runner_run, 0, steps[_i], JOB_DONE);
+	script_close();
 }
 END_TEST
 
@@ -376,8 +337,8 @@ START_TEST(what_no_other_try_would_change_is_not_tried_again)
 	static const int codes[] = {BLOCKMIG_ERROR_UNKNOWN, BLOCKMIG_ERROR_LATER};
 
 	open_failing("d", codes[_i], 2);
-	expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
-	close_job();
+	script_expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
+	script_close();
 }
 END_TEST
 
@@ -385,8 +346,8 @@ START_TEST(a_suspended_guest_waits_for_another_try)
 {
 	open_failing("d", BLOCKMIG_ERROR_TRANSIENT, 2);
 	move->job->suspended = TRUE;
-	expect(runner_run, 0, "+a+b+c+d+d+d", JOB_DONE);
-	close_job();
+	script_expect(runner_run, 0, "+a+b+c+d+d+d", JOB_DONE);
+	script_close();
 }
 END_TEST
 
@@ -394,8 +355,8 @@ START_TEST(what_the_world_has_after_all_is_not_tried_again)
 {
 	open_failing("b", BLOCKMIG_ERROR_TRANSIENT, 0);
 	script.done_when_run = TRUE;
-	expect(runner_run, 0, "+a+b+c+d", JOB_DONE);
-	close_job();
+	script_expect(runner_run, 0, "+a+b+c+d", JOB_DONE);
+	script_close();
 }
 END_TEST
 
@@ -407,10 +368,10 @@ START_TEST(a_try_that_came_further_begins_the_patience_anew)
 	script.takes_us = 400 * 1000;
 	script.advances = _i;
 	if (_i)
-		expect(runner_run, 0, "+a+b+c+d+d+d+d", JOB_DONE);
+		script_expect(runner_run, 0, "+a+b+c+d+d+d+d", JOB_DONE);
 	else
-		expect(runner_run, 3, "+a+b+c+d+d", JOB_OPEN);
-	close_job();
+		script_expect(runner_run, 3, "+a+b+c+d+d", JOB_OPEN);
+	script_close();
 }
 END_TEST
 
@@ -418,8 +379,8 @@ START_TEST(a_stop_ends_the_patience)
 {
 	open_failing("d", BLOCKMIG_ERROR_TRANSIENT, 2);
 	script.stop = "d";
-	expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
-	close_job();
+	script_expect(runner_run, 3, "+a+b+c+d", JOB_OPEN);
+	script_close();
 }
 END_TEST
 
@@ -429,13 +390,13 @@ START_TEST(a_phase_that_cannot_be_written_down_is_run_again)
 {
 	g_autofree char *name = name_of(_i);
 
-	open_job();
+	script_open();
 	script.full = name;
-	expect(runner_run, 3, forward[_i], JOB_OPEN);
+	script_expect(runner_run, 3, forward[_i], JOB_OPEN);
 	disturb_clear();
 	script.full = NULL;
-	expect(runner_run, 0, rest[_i], JOB_DONE);
-	close_job();
+	script_expect(runner_run, 0, rest[_i], JOB_DONE);
+	script_close();
 }
 END_TEST
 
@@ -443,18 +404,18 @@ START_TEST(a_job_that_the_ledger_does_not_have_is_an_error)
 {
 	g_autoptr(GError) error = NULL;
 
-	open_job();
+	script_open();
 	gint64 id = move->job->id;
 
 	move->job->id = id + 1;
-	ck_assert(!runner_run(move, table, &error));
+	ck_assert(!runner_run(move, script_table, &error));
 	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
 	g_clear_error(&error);
-	ck_assert(!runner_abort(move, table, &error));
+	ck_assert(!runner_abort(move, script_table, &error));
 	ck_assert(error_is(error, BLOCKMIG_ERROR_NOT_FOUND));
 	ck_assert_str_eq(script.steps->str, "");
 	move->job->id = id;
-	close_job();
+	script_close();
 }
 END_TEST
 
@@ -465,6 +426,10 @@ int main(void)
 
 	tcase_add_test(phases, phases_run_in_order_and_are_written_down);
 	tcase_add_test(phases, what_the_world_has_already_is_not_done_again);
+	tcase_add_loop_test(phases,
+			    what_is_found_done_and_cannot_be_written_down_is_looked_at_again, 0, 2);
+	tcase_add_test(phases, each_step_is_told_when_it_begins_and_when_it_ends);
+	tcase_add_test(phases, nobody_has_to_be_told);
 	tcase_add_test(phases, a_world_that_does_not_answer_holds_the_job);
 	tcase_add_test(phases, a_stop_ends_between_two_phases);
 	tcase_add_loop_test(phases, a_refusal_undoes_in_reverse, 0, 4);
@@ -473,6 +438,9 @@ int main(void)
 	tcase_add_loop_test(phases, what_may_pass_is_undone_where_asked, 0, 4);
 	tcase_add_loop_test(phases, what_a_person_must_decide_is_held, 0, 3);
 	tcase_add_test(phases, a_way_back_that_is_barred_is_carried_on);
+	tcase_add_test(phases, a_way_back_that_ended_between_two_steps_is_carried_on);
+	tcase_add_loop_test(phases, an_abort_keeps_the_partial_copy_where_asked, 0, 3);
+	tcase_add_test(phases, an_abort_that_cannot_be_written_down_undoes_nothing);
 	tcase_add_test(phases, an_abort_undoes_what_was_begun);
 	tcase_add_test(phases, an_abort_that_is_barred_is_held);
 	tcase_add_loop_test(phases, behind_the_commit_point_it_goes_only_forward, 0, 6);
