@@ -136,8 +136,9 @@ struct ledger_unit {
  */
 gboolean ledger_pass_open(struct ledger *ledger, gint64 job, const char *name, guint64 unit_bytes,
 			  guint64 units, gint64 *id, GError **error);
-/* The pass's id, or 0 where there is no such pass. */
-gint64 ledger_pass_find(struct ledger *ledger, gint64 job, const char *name);
+/* *id is the pass's, or 0 where there is no such pass. */
+gboolean ledger_pass_find(struct ledger *ledger, gint64 job, const char *name, gint64 *id,
+			  GError **error);
 /* One transaction: replaces the rows of these units. */
 gboolean ledger_units_put(struct ledger *ledger, gint64 pass, const struct ledger_unit *units,
 			  guint count, GError **error);

@@ -70,12 +70,18 @@ gboolean ledger_pass_open(struct ledger *ledger, gint64 job, const char *name, g
 			  error);
 }
 
-gint64 ledger_pass_find(struct ledger *ledger, gint64 job, const char *name)
+gboolean ledger_pass_find(struct ledger *ledger, gint64 job, const char *name, gint64 *id,
+			  GError **error)
 {
 	LEDGER_READ(ledger);
 	guint64 unit_bytes, units;
+	GError *cause = NULL;
 
-	return pass_read(ledger, job, name, &unit_bytes, &units, NULL);
+	*id = pass_read(ledger, job, name, &unit_bytes, &units, &cause);
+	if (!cause)
+		return TRUE;
+	g_propagate_error(error, cause);
+	return FALSE;
 }
 
 gboolean ledger_pass_clear(struct ledger *ledger, gint64 pass, GError **error)

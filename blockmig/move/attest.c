@@ -57,9 +57,11 @@ static gboolean attest_chunk(struct attest *attest, guint64 chunk, struct ledger
 static gboolean attest_chunks(struct attest *attest, const GArray *chunks, GError **error)
 {
 	struct ledger *ledger = attest->move->context.ledger;
-	gint64 base = ledger_pass_find(ledger, attest->move->job->id, PASS_BASE);
+	gint64 base;
 	struct ledger_unit batch[BATCH];
 
+	if (!pass_base(attest->move, &base, error))
+		return FALSE;
 	for (guint i = 0; i < chunks->len;) {
 		guint count = 0;
 
@@ -83,13 +85,14 @@ gboolean attest_run(struct move *move, GError **error)
 {
 	struct job *job = move->job;
 	g_autoptr(GArray) chunks = g_array_new(FALSE, FALSE, sizeof(guint64));
-	gint64 base = ledger_pass_find(move->context.ledger, job->id, PASS_BASE);
+	gint64 base;
 	guint copied = 0;
 
 	/* The digests were in the ledger that is lost. */
 	if (job->adopted)
 		return TRUE;
-	if (!ledger_units_each(move->context.ledger, base, collect_stale, chunks, error))
+	if (!pass_base(move, &base, error) ||
+	    !ledger_units_each(move->context.ledger, base, collect_stale, chunks, error))
 		return FALSE;
 	if (!chunks->len)
 		return pass_root(move, error) && move_save(move, error);

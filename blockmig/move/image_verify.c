@@ -111,7 +111,12 @@ gboolean move_verify(struct move_context *context, gint64 id, struct compare_tot
 	if (!job)
 		return FALSE;
 	job->id = id;
-	gint64 pass = ledger_pass_find(context->ledger, id, PASS_BASE);
+	gint64 pass;
+
+	if (!ledger_pass_find(context->ledger, id, PASS_BASE, &pass, error)) {
+		job_free(job);
+		return FALSE;
+	}
 	AUTO(move) move = NULL;
 	const char *why =
 		record->result == JOB_ROLLED_BACK ? "it was rolled back" : no_answer(job, pass);

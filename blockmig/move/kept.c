@@ -15,8 +15,7 @@ gboolean kept_wanted(const struct move *move)
 				 job->failure == BLOCKMIG_ERROR_LATER;
 
 	return (passing || job->options.keep_partial) && job->failure != BLOCKMIG_ERROR_INTEGRITY &&
-	       job->destination_identity && *job->destination_identity &&
-	       ledger_pass_find(move->context.ledger, job->id, PASS_BASE) != 0;
+	       job->destination_identity && *job->destination_identity;
 }
 
 /* The document of a job that left a copy; NULL where it cannot be read. */
@@ -113,13 +112,14 @@ static gboolean is_as_left(const struct kept_search *search, const struct job *o
 			   struct handle *handle, const struct image_info *info)
 {
 	struct ledger *ledger = search->context->ledger;
-	const gint64 pass = ledger_pass_find(ledger, old->id, PASS_BASE);
+	gint64 pass;
 	struct samples samples = {.total =
 					  copy_units(old->content_bytes, old->options.chunk_bytes)};
 	void *buffer;
 	gboolean same = TRUE;
 
-	if (!ledger_units_each(ledger, pass, add_sample, &samples, NULL))
+	if (!ledger_pass_find(ledger, old->id, PASS_BASE, &pass, NULL) ||
+	    !ledger_units_each(ledger, pass, add_sample, &samples, NULL))
 		return FALSE;
 	if (samples.count)
 		samples.units[samples.count++] = samples.last;
@@ -273,10 +273,14 @@ gboolean kept_take(struct move *move, GError **error)
 {
 	const struct job *job = move->job;
 	struct ledger *ledger = move->context.ledger;
+	gint64 pass;
 
-	if (!job->taken_over || ledger_pass_find(ledger, job->id, PASS_BASE) != 0)
+	if (!job->taken_over)
 		return TRUE;
-	return ledger_kept_take(ledger, (gint64)job->taken_over, job->id, PASS_BASE,
+	if (!pass_base(move, &pass, error))
+		return FALSE;
+	return pass ||
+	       ledger_kept_take(ledger, (gint64)job->taken_over, job->id, PASS_BASE,
 				copy_units(job->content_bytes, job->options.chunk_bytes), error);
 }
 

@@ -13,7 +13,7 @@
 
 #include "blockmig/move/job.h"
 
-/* Whether the job's copy is to stay where it is rolled back. */
+/* Whether the job's copy, if it has begun one, is to stay where it is rolled back. */
 gboolean kept_wanted(const struct move *move);
 
 /*

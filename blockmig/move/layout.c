@@ -63,10 +63,13 @@ gboolean layout_finish(struct move *move, GError **error)
 
 	if (!job->data_offset || job->laid_out)
 		return TRUE;
+	gint64 pass;
+
+	if (!pass_base(move, &pass, error))
+		return FALSE;
 	map.chunks = copy_units(job->virtual_bytes, map.chunk_bytes);
 	map.data = g_malloc0(map.chunks);
 
-	gint64 pass = ledger_pass_find(move->context.ledger, job->id, PASS_BASE);
 	gboolean good = ledger_units_each(move->context.ledger, pass, mark_chunk, &map, error);
 
 	if (good) {

@@ -98,13 +98,19 @@ gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
 	return good;
 }
 
+gboolean pass_base(struct move *move, gint64 *pass, GError **error)
+{
+	return ledger_pass_find(move->context.ledger, move->job->id, PASS_BASE, pass, error);
+}
+
 gboolean pass_root(struct move *move, GError **error)
 {
 	struct job *job = move->job;
-	gint64 pass = ledger_pass_find(move->context.ledger, job->id, PASS_BASE);
+	gint64 pass;
 	struct digest root;
 
-	if (!copy_root(move->context.ledger, pass, job->content_bytes, job->options.chunk_bytes,
+	if (!pass_base(move, &pass, error) ||
+	    !copy_root(move->context.ledger, pass, job->content_bytes, job->options.chunk_bytes,
 		       &root, error))
 		return FALSE;
 	g_free(job->sha256);

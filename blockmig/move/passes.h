@@ -37,4 +37,7 @@ gboolean pass_root(struct move *move, GError **error);
 /* The name of the pass that copies the frozen layer. */
 #define PASS_BASE "base"
 
+/* *pass is the job's pass "base" in the ledger, 0 where nothing was copied yet. */
+gboolean pass_base(struct move *move, gint64 *pass, GError **error);
+
 #endif

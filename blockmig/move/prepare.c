@@ -326,13 +326,15 @@ static gboolean remove_copy(struct move *move)
 gboolean prepare_undo(struct move *move, GError **error)
 {
 	const struct job *job = move->job;
-	struct ledger *ledger = move->context.ledger;
+	gint64 pass;
 
+	if (!pass_base(move, &pass, error))
+		return FALSE;
 	/* Until its passes are this job's, the copy is the one's that left it. */
-	if (job->taken_over && !ledger_pass_find(ledger, job->id, PASS_BASE))
+	if (job->taken_over && !pass)
 		return TRUE;
 	remove_landed(move);
-	if (kept_wanted(move)) {
+	if (pass && kept_wanted(move)) {
 		move_warn(move,
 			  "the partial copy stays at %s: the same command again hashes the source "
 			  "and sends only what changed",
@@ -340,5 +342,5 @@ gboolean prepare_undo(struct move *move, GError **error)
 		return TRUE;
 	}
 	/* What is left behind stays known. */
-	return !remove_copy(move) || ledger_kept_forget(ledger, job->id, error);
+	return !remove_copy(move) || ledger_kept_forget(move->context.ledger, job->id, error);
 }

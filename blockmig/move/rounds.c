@@ -65,9 +65,11 @@ static GArray *overlay_ranges(const struct move *move, const struct url *top, GE
 static gboolean mark_stale(struct move *move, const GArray *ranges, GError **error)
 {
 	guint64 unit = move->job->options.chunk_bytes;
-	gint64 base = ledger_pass_find(move->context.ledger, move->job->id, PASS_BASE);
+	gint64 base;
 	g_autoptr(GArray) units = g_array_new(FALSE, TRUE, sizeof(struct ledger_unit));
 
+	if (!pass_base(move, &base, error))
+		return FALSE;
 	for (guint i = 0; i < ranges->len; i++) {
 		guint64 chunk = g_array_index(ranges, struct copy_range, i).offset_bytes / unit;
 		struct ledger_unit stale = {.index = chunk, .count = 1, .state = UNIT_SENT};

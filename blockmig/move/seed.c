@@ -13,9 +13,13 @@
 static gboolean measure_frozen(struct move *move, GError **error)
 {
 	struct job *job = move->job;
+	gint64 pass;
 
-	if (job->shape != SHAPE_APPEND ||
-	    ledger_pass_find(move->context.ledger, job->id, PASS_BASE) != 0)
+	if (job->shape != SHAPE_APPEND)
+		return TRUE;
+	if (!pass_base(move, &pass, error))
+		return FALSE;
+	if (pass)
 		return TRUE;
 	AUTO(handle) source =
 		handle_open(move->source->url, move->source->transport, HANDLE_READ, error);
@@ -65,8 +69,10 @@ static gboolean resize_copy(struct move *move, guint64 bytes, GError **error)
 static gboolean measure_bare(struct move *move, GError **error)
 {
 	struct job *job = move->job;
-	const gint64 pass = ledger_pass_find(move->context.ledger, job->id, PASS_BASE);
+	gint64 pass;
 
+	if (!pass_base(move, &pass, error))
+		return FALSE;
 	if (image_is_written(move->source)) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
 			    "%s is open for writing in a running guest: shut the guest off first",
@@ -90,12 +96,13 @@ gboolean seed_run(struct move *move, GError **error)
 {
 	struct job *job = move->job;
 	AUTO(image_server) server = NULL;
+	gint64 begun;
 
 	if (job->domain_uuid
 		    ? !freeze_sync(&job->source->source, error) || !measure_frozen(move, error)
 		    : !measure_bare(move, error))
 		return FALSE;
-	if (!kept_take(move, error))
+	if (!kept_take(move, error) || !pass_base(move, &begun, error))
 		return FALSE;
 	struct pass pass = {
 		.name = PASS_BASE,
@@ -109,9 +116,7 @@ gboolean seed_run(struct move *move, GError **error)
 		.content_bytes = job->content_bytes,
 		.fresh = job->destination_fresh,
 		/* Nothing keeps a bare image still between two runs. */
-		.rehash = job->taken_over ||
-			  (!job->domain_uuid &&
-			   ledger_pass_find(move->context.ledger, job->id, PASS_BASE) != 0),
+		.rehash = job->taken_over || (!job->domain_uuid && begun),
 		.unattended = job->taken_over != 0,
 	};
 

@@ -19,6 +19,7 @@ static struct disturb images;
 static gboolean images_fail, room_fails, libvirtd_fails, deadlines_pass;
 static guint libvirtd_answers; /* so many calls more, before it fails */
 static int ledger_code = SQLITE_OK;
+static guint looks; /* into the ledger, to the one that fails; 0: none */
 static gint64 clock_offset_us;
 static guint *met; /* shared with processes that are killed */
 
@@ -42,6 +43,7 @@ void disturb_clear(void)
 	images_fail = room_fails = libvirtd_fails = deadlines_pass = FALSE;
 	ledger_code = SQLITE_OK;
 	clock_offset_us = 0;
+	looks = 0;
 	note_met();
 	*met = 0;
 }
@@ -181,6 +183,26 @@ gboolean __wrap_ledger_end(struct ledger *ledger, gboolean ok, GError **error)
 		return __real_ledger_end(ledger, FALSE, error);
 	ok = fake_step("commit", FAKE_BEFORE, error);
 	return __real_ledger_end(ledger, ok, error) && fake_step("commit", FAKE_AFTER, error);
+}
+
+void disturb_ledger_look(guint nth)
+{
+	looks = nth;
+}
+
+gboolean __real_ledger_pass_find(struct ledger *, gint64, const char *, gint64 *, GError **);
+gboolean __wrap_ledger_pass_find(struct ledger *ledger, gint64 job, const char *name, gint64 *id,
+				 GError **error);
+
+gboolean __wrap_ledger_pass_find(struct ledger *ledger, gint64 job, const char *name, gint64 *id,
+				 GError **error)
+{
+	if (!looks || --looks > 0)
+		return __real_ledger_pass_find(ledger, job, name, id, error);
+	note_met();
+	*id = 0;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT, "ledger.db: disk I/O error");
+	return FALSE;
 }
 
 static int ledger_access(enum sqlite_file_access access)

@@ -33,6 +33,8 @@ struct disturb {
 void disturb_images(const struct disturb *disturb);
 /* SQLite's result code of every write to the ledger's files; SQLITE_OK: well again. */
 void disturb_ledger(int sqlite_code);
+/* Its @nth look for a pass from now on fails; one look, 0: none. */
+void disturb_ledger_look(guint nth);
 /* No file system has room, and no overlay can be created. */
 void disturb_room(void);
 /* Every file system has so much left. */

@@ -1,6 +1,7 @@
 /* Moves that fail on the way: calls refused, for now or for good, a wrong mirror, a rival. */
 #include "common/error.h"
 #include "common/stop.h"
+#include "tests/faked/disturb.h"
 #include "tests/faked/moves.h"
 
 #include <check.h>
@@ -33,6 +34,77 @@ START_TEST(a_refusal_before_the_commit_point_rolls_back)
 	}
 	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_RUNNING);
 	scene_close(&scene);
+}
+END_TEST
+
+/*
+ * A ledger that cannot be read is not one that has nothing: no layout without data, no chunk
+ * that is not hashed again.  Nothing but the error may come of it.
+ */
+static gboolean fails_at_look(const struct moves_shape *shape, guint nth)
+{
+	g_autoptr(GError) error = NULL;
+
+	moves_open(shape, RUN_RUNNING);
+	moves_at("snapshot", 1, FAKE_AFTER, moves_write_little, GUINT_TO_POINTER(0x22));
+	disturb_clear();
+	disturb_ledger_look(nth);
+	gboolean good = scene_move(&scene, &error);
+	gboolean met = disturb_met() > 0;
+
+	ck_assert_int_eq(good, !met);
+	disturb_clear();
+	if (met && scene_result(&scene) == JOB_OPEN)
+		moves_resume_done();
+	else if (met)
+		scene_assert_home(&scene);
+	if (good || scene_result(&scene) == JOB_DONE)
+		scene_assert_moved(&scene, shape->gets);
+	scene_close(&scene);
+	return met;
+}
+
+START_TEST(a_look_into_the_ledger_that_fails_ends_the_move)
+{
+	guint nth = 1;
+
+	while (fails_at_look(&moves_shapes[_i], nth))
+		nth++;
+	ck_assert_uint_gt(nth, 3);
+}
+END_TEST
+
+/* Whether there is a copy to remove, or one to keep, is not known then. */
+static gboolean undo_fails_at_look(guint nth)
+{
+	g_autoptr(GError) error = NULL;
+
+	moves_open_running();
+	fake_fault(&(struct fake_fault){.call = "suspend", .code = BLOCKMIG_ERROR_PERMANENT});
+	disturb_clear();
+	disturb_ledger_look(nth);
+	ck_assert(!scene_move(&scene, &error));
+	g_clear_error(&error);
+	gboolean met = disturb_met() > 0;
+
+	disturb_clear();
+	if (scene_result(&scene) == JOB_OPEN) {
+		ck_assert(!scene_resume(&scene, &error));
+		ck_assert_int_eq(error_exit_status(error), 1);
+	}
+	ck_assert_int_eq(scene_result(&scene), JOB_ROLLED_BACK);
+	scene_assert_home(&scene);
+	scene_close(&scene);
+	return met;
+}
+
+START_TEST(a_look_that_fails_on_the_way_back_is_made_again)
+{
+	guint nth = 1;
+
+	while (undo_fails_at_look(nth))
+		nth++;
+	ck_assert_uint_gt(nth, 2);
 }
 END_TEST
 
@@ -312,6 +384,9 @@ int main(void)
 	TCase *faults = tcase_create("faults");
 	const int faults_count = 2 * (int)G_N_ELEMENTS(faulty);
 
+	tcase_add_test(faults, a_look_that_fails_on_the_way_back_is_made_again);
+	tcase_add_loop_test(faults, a_look_into_the_ledger_that_fails_ends_the_move, 0,
+			    MOVES_SHAPES);
 	tcase_add_loop_test(faults, a_refusal_before_the_commit_point_rolls_back, 0, faults_count);
 	tcase_add_loop_test(faults, a_fault_that_passes_is_held_and_the_same_command_carries_on, 0,
 			    faults_count);

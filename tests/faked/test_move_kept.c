@@ -357,11 +357,12 @@ END_TEST
 START_TEST(a_lun_whose_first_chunk_is_not_known_needs_overwrite)
 {
 	const struct ledger_unit stale = {.index = 0, .count = 1, .state = UNIT_SENT};
+	gint64 pass;
 
 	open_lun(RUN_OFF);
 	scene_go_to(&scene, "iscsi://array/iqn.2026-01.com.example:t1/1");
-	ck_assert(ledger_units_put(scene.ledger, ledger_pass_find(scene.ledger, 1, "base"), &stale,
-				   1, NULL));
+	ck_assert(ledger_pass_find(scene.ledger, 1, "base", &pass, NULL));
+	ck_assert(ledger_units_put(scene.ledger, pass, &stale, 1, NULL));
 	scene.options.retry_for_ms = 0;
 	moves_fails(1);
 	scene.options.overwrite = TRUE;

@@ -123,6 +123,13 @@ static gboolean pass_open(GError **error)
 	return ledger_pass_open(ledger, job_id, "base", 1 << 20, 100, &pass_id, error);
 }
 
+static gboolean pass_find(GError **error)
+{
+	gint64 found;
+
+	return ledger_pass_find(ledger, job_id, "base", &found, error);
+}
+
 static gboolean pass_open_another(GError **error)
 {
 	gint64 another;
@@ -249,41 +256,15 @@ gboolean ledger_calls_reopen(GError **error)
 }
 
 gboolean (*const ledger_calls[])(GError **error) = {
-	job_add,
-	job_get,
-	job_find,
-	job_list,
-	job_save,
-	job_end,
-	job_note,
-	phase_begin,
-	phase_end,
-	phase_end_unknown,
-	phase_list,
-	lock,
-	unlock,
-	lock_check,
-	locks_stale,
-	locks_remove,
-	pass_open,
-	pass_open_another,
-	units_put,
-	units_put_over,
-	units_each,
-	unit_get,
-	pass_clear,
-	pass_doubt,
-	pass_resize,
-	kept_list,
-	kept_forget,
-	kept_take,
-	maintenance_begin,
-	maintenance_end,
-	maintenance_list,
-	rate_add,
-	rate_get,
-	progress,
-	ledger_calls_reopen,
+	job_add,	job_get,	   job_find,	      job_list,
+	job_save,	job_end,	   job_note,	      phase_begin,
+	phase_end,	phase_end_unknown, phase_list,	      lock,
+	unlock,		lock_check,	   locks_stale,	      locks_remove,
+	pass_open,	pass_find,	   pass_open_another, units_put,
+	units_put_over, units_each,	   unit_get,	      pass_clear,
+	pass_doubt,	pass_resize,	   kept_list,	      kept_forget,
+	kept_take,	maintenance_begin, maintenance_end,   maintenance_list,
+	rate_add,	rate_get,	   progress,	      ledger_calls_reopen,
 };
 
 /* ---- what is in the ledger ----------------------------------------------------------------- */

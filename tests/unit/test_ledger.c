@@ -140,6 +140,14 @@ static gint64 open_pass(void)
 	return pass;
 }
 
+static gint64 pass_named(gint64 job, const char *name)
+{
+	gint64 pass;
+
+	ck_ok(ledger_pass_find(ledger, job, name, &pass, &error));
+	return pass;
+}
+
 static void put_run(gint64 pass, guint64 first, guint64 count, enum unit_state state)
 {
 	const struct ledger_unit unit = {
@@ -230,7 +238,7 @@ START_TEST(unit_survives_with_its_digest)
 	digest_compute("x", 1, &unit.digest);
 	ck_ok(ledger_units_put(ledger, pass, &unit, 1, &error));
 	reopen();
-	ck_assert_int_eq(ledger_pass_find(ledger, 1, "seed"), pass);
+	ck_assert_int_eq(pass_named(1, "seed"), pass);
 	ck_ok(ledger_unit_get(ledger, pass, 3, &found, &error));
 	ck_assert_int_eq(found.state, UNIT_DONE);
 	ck_assert(!found.is_zero);
@@ -255,7 +263,7 @@ START_TEST(a_pass_keeps_its_chunk_size)
 	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
 	ck_assert_ptr_nonnull(strstr(error->message, "with 1000 chunks of "));
 	ck_assert_ptr_nonnull(strstr(error->message, "not 999 of "));
-	ck_assert_int_eq(ledger_pass_find(ledger, 1, "round-1"), 0);
+	ck_assert_int_eq(pass_named(1, "round-1"), 0);
 }
 END_TEST
 
@@ -330,7 +338,7 @@ START_TEST(a_copy_is_kept_once_its_job_is_rolled_back)
 	ck_assert_uint_eq(kept_count(), _i ? 0 : 1);
 	ck_ok(ledger_kept_forget(ledger, job, &error));
 	ck_assert_uint_eq(kept_count(), 0);
-	ck_assert_int_eq(ledger_pass_find(ledger, job, "base"), 0);
+	ck_assert_int_eq(pass_named(job, "base"), 0);
 }
 END_TEST
 
@@ -345,7 +353,7 @@ START_TEST(a_kept_copy_is_taken_over_by_one_job)
 	ck_ok(ledger_kept_take(ledger, old, next, "base", 5, &error));
 	reopen();
 	ck_assert_uint_eq(kept_count(), 0);
-	ck_assert_int_eq(ledger_pass_find(ledger, old, "round-1"), 0);
+	ck_assert_int_eq(pass_named(old, "round-1"), 0);
 	ck_ok(ledger_pass_open(ledger, next, "base", 4096, 5, &again, &error));
 	ck_assert_int_eq(again, pass);
 	text = shown(pass);

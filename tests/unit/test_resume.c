@@ -114,7 +114,7 @@ static void wait_until_done(guint64 index)
 	gint64 pass;
 
 	while (unit.state < UNIT_DONE) {
-		pass = ledger_pass_find(ledger, 1, "seed");
+		ck_assert(ledger_pass_find(ledger, 1, "seed", &pass, NULL));
 		if (pass)
 			ck_assert(ledger_unit_get(ledger, pass, index, &unit, NULL));
 		g_usleep(10000);
