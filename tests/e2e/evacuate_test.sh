@@ -95,7 +95,7 @@ test_four_guests_leave_and_come_back() {
 
 # The evacuation's own process, not those of its moves.
 evacuation_in_background() {
-	setsid "$build/blockmig" evacuate "$@" </dev/null >/srv/scratch/evacuation.out 2>&1 &
+	setsid "$program" evacuate "$@" </dev/null >/srv/scratch/evacuation.out 2>&1 &
 	evacuation=$!
 }
 

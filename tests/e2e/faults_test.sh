@@ -159,7 +159,7 @@ test_lasting_flip_leaves_the_guest_on_its_source() {
 
 test_interrupted_and_resumed() {
 	a_writing_guest
-	expect 3 timeout --preserve-status -s INT 3 "$build/blockmig" migrate one vda --to nfs --bwlimit 16M
+	expect 3 timeout --preserve-status -s INT 3 "$program" migrate one vda --to nfs --bwlimit 16M
 	says 'blockmig resume 1'
 	expect 0 blockmig resume 1 --json
 	is result 'done'
@@ -170,7 +170,7 @@ test_interrupted_and_resumed() {
 
 test_same_command_again_carries_on() {
 	a_writing_guest
-	expect 137 timeout -s KILL 3 "$build/blockmig" migrate one vda --to nfs --bwlimit 16M
+	expect 137 timeout -s KILL 3 "$program" migrate one vda --to nfs --bwlimit 16M
 	migrate one nfs
 	[ "$(field bytes_skipped)" -gt 0 ] || die "it began again at zero"
 	lies_on one /srv/nfs/disk.raw
@@ -179,7 +179,7 @@ test_same_command_again_carries_on() {
 
 test_aborted_in_the_middle() {
 	a_writing_guest
-	expect 3 timeout --preserve-status -s INT 3 "$build/blockmig" migrate one vda --to nfs --bwlimit 16M
+	expect 3 timeout --preserve-status -s INT 3 "$program" migrate one vda --to nfs --bwlimit 16M
 	expect 0 blockmig abort 1 --json
 	is result rolled-back
 	as_before
@@ -189,9 +189,9 @@ test_aborted_in_the_middle() {
 test_second_blockmig_is_told_who_is_first() {
 	local first
 	a_writing_guest
-	"$build/blockmig" migrate one vda --to nfs --bwlimit 16M >/dev/null 2>&1 &
+	"$program" migrate one vda --to nfs --bwlimit 16M >/dev/null 2>&1 &
 	first=$!
-	wait_until 20 bash -c "'$build/blockmig' status --json | grep -q seed"
+	wait_until 20 bash -c "'$program' status --json | grep -q seed"
 	expect 75 blockmig migrate one vda --to nfs
 	says "process $first .*migrate one vda --to nfs.* job 1 since 20"
 	kill -INT $first

@@ -15,7 +15,7 @@ milliseconds() {
 
 # start_blockmig COMMAND...: $running; its lines come from descriptor $lines
 start_blockmig() {
-	exec {lines}< <(exec "$build/blockmig" "$@" --json 2>"$out.err")
+	exec {lines}< <(exec "$program" "$@" --json 2>"$out.err")
 	running=$!
 }
 

@@ -7,6 +7,7 @@ set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=$repository/build
+program=${BLOCKMIG:-$build/blockmig}
 lab=$repository/tests/lab/lab
 hook=$build/tests/e2e/hook.so
 target=iqn.2026-01.com.example:lab
@@ -20,7 +21,7 @@ die() {
 }
 
 blockmig() {
-	"$build/blockmig" "$@"
+	"$program" "$@"
 }
 
 # expect STATUS COMMAND...: the command's exit status; its words are in $out.err
@@ -146,7 +147,7 @@ hooked() {
 		shift
 	done
 	shift
-	env LD_PRELOAD="$hook" HOOK_ONCE=/srv/scratch/once "${settings[@]}" "$build/blockmig" "$@"
+	env LD_PRELOAD="$hook" HOOK_ONCE=/srv/scratch/once "${settings[@]}" "$program" "$@"
 }
 
 a_writing_guest() {

@@ -91,7 +91,7 @@ hooked() {
 	done
 	shift
 	env LD_PRELOAD="$hook" HOOK_ONCE=/run/lab/once "${settings[@]}" \
-		timeout 200 "$build/blockmig" "$@" >"$out" 2>"$out.err" || status=$?
+		timeout 200 "$program" "$@" >"$out" 2>"$out.err" || status=$?
 }
 
 # scene ROW COLUMN: the guest, and $source, $to, $server, $arrived

@@ -64,7 +64,7 @@ test_a_slow_guest_is_fast_again_after_a_kill_and_an_abort() {
 	virsh dumpxml one --inactive >/srv/scratch/before.xml
 	before=$(limits_of one)
 	writes=$(writes_of one) begun=$SECONDS
-	"$build/blockmig" migrate one vda --to nfs "${too_slow[@]}" >/dev/null 2>&1 &
+	"$program" migrate one vda --to nfs "${too_slow[@]}" >/dev/null 2>&1 &
 	until virsh dumpxml one | grep -q write_bytes_sec; do
 		kill -0 $! || {
 			too_slow_to_show_it one "$writes" "$begun" || die "it was not slowed"

@@ -164,7 +164,7 @@ sparse() {
 	dd if=/dev/urandom of=/srv/local/huge.raw bs=1M count=60 seek=1000 conv=notrunc status=none
 	dd if=/dev/urandom of=/srv/local/huge.raw bs=1M count=40 seek=900000 conv=notrunc status=none
 	expect 0 timeout 60 /usr/bin/env time -f '%M' -o /srv/scratch/memory \
-		"$build/blockmig" copy /srv/local/huge.raw "$to" --json
+		"$program" copy /srv/local/huge.raw "$to" --json
 	is guarantee proven
 	[ "$(field bytes_sent)" -le $((112 << 20)) ] || die "sent $(field bytes_sent)"
 	[ "$(tail -n 1 /srv/scratch/memory)" -le $((96 << 10)) ] || die "peak $(cat /srv/scratch/memory) KiB"
