@@ -145,11 +145,16 @@ static gboolean is_of_open_job(const struct gc *gc, guint64 number)
 	return FALSE;
 }
 
-static char *used_as_backing(const char *path)
+/* Who has it as a backing file, or why that is not known: in doubt it has to stay. */
+static char *needed_beside(const struct place *place)
 {
-	struct place place = {.source = {.type = SOURCE_FILE, .path = (char *)path}};
+	g_autoptr(GError) failure = NULL;
+	g_autofree char *above = usage_beside(place, &failure);
 
-	return usage_beside(&place, NULL);
+	if (failure)
+		return g_strdup_printf("whether an image lies over it is not known: %s",
+				       failure->message);
+	return above ? g_strdup_printf("%s lies over it", above) : NULL;
 }
 
 /* Why the file has to stay; NULL: it may go.  The caller frees. */
@@ -172,17 +177,15 @@ static char *reason_to_keep(const struct gc *gc, const char *path, const char *o
 		return g_strdup("an open job needs it");
 	if (image_is_written(&place))
 		return g_strdup("a guest has it open");
-	g_autofree char *above = used_as_backing(path);
+	char *needed = needed_beside(&place);
 
-	if (above)
-		return g_strdup_printf("%s lies over it", above);
-	if (!job || job->result == JOB_FAILED)
+	if (!needed && (!job || job->result == JOB_FAILED))
 		return g_strdup_printf(
 			"no job that ended well has it (it names job %" G_GUINT64_FORMAT
 			"), so it may be the only copy of what a guest wrote: look at it with "
 			"qemu-img info, and remove it by hand",
 			number);
-	return NULL;
+	return needed;
 }
 
 static void collect_file(struct gc *gc, const char *path, GRegex *ours)

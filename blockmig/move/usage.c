@@ -99,19 +99,24 @@ static gboolean is_qcow2(const char *path)
 	return found;
 }
 
-static gboolean backed_by(const char *path, const char *folder, const struct source *image)
+/* Whether the qcow2 file @path has @image as its backing file, in words; in doubt it has. */
+static char *lies_over(const char *path, const char *folder, const struct source *image)
 {
 	struct source file = {.type = SOURCE_FILE, .path = (char *)path, .uid = -1, .gid = -1};
-	AUTO(image_format_info) info = image_tool_info(&file, "qcow2", NULL);
+	g_autoptr(GError) failure = NULL;
+	AUTO(image_format_info) info = image_tool_info(&file, "qcow2", &failure);
 
-	if (!info || !info->backing_name)
-		return FALSE;
+	if (!info)
+		return g_strdup_printf("file %s (what it is backed by is not known: %s)", path,
+				       failure->message);
+	if (!info->backing_name)
+		return NULL;
 	g_autofree char *backing = g_path_is_absolute(info->backing_name)
 					   ? g_strdup(info->backing_name)
 					   : g_build_filename(folder, info->backing_name, NULL);
 	struct source below = {.type = SOURCE_FILE, .path = backing, .uid = -1, .gid = -1};
 
-	return same_file(&below, image);
+	return same_file(&below, image) ? g_strdup_printf("file %s", path) : NULL;
 }
 
 char *usage_beside(const struct place *image, GError **error)
@@ -124,11 +129,14 @@ char *usage_beside(const struct place *image, GError **error)
 
 	while (entries && (name = g_dir_read_name(entries))) {
 		g_autofree char *path = g_build_filename(folder, name, NULL);
+		char *user = !g_str_equal(path, image->source.path) &&
+					     g_file_test(path, G_FILE_TEST_IS_REGULAR) &&
+					     is_qcow2(path)
+				     ? lies_over(path, folder, &image->source)
+				     : NULL;
 
-		if (!g_str_equal(path, image->source.path) &&
-		    g_file_test(path, G_FILE_TEST_IS_REGULAR) && is_qcow2(path) &&
-		    backed_by(path, folder, &image->source))
-			return g_strdup_printf("file %s", path);
+		if (user)
+			return user;
 	}
 	return NULL;
 }

@@ -15,7 +15,10 @@
 char *usage_find(struct move_context *context, const struct place *image, const char *except_uuid,
 		 const char *except_disk, GError **error);
 
-/* A qcow2 file in the image's own folder that has it as its backing file; as above. */
+/*
+ * A qcow2 file in the image's own folder that has it as its backing file, or may have: one
+ * that cannot be read; as above.
+ */
 char *usage_beside(const struct place *image, GError **error);
 
 #endif

@@ -21,6 +21,8 @@ static guint libvirtd_answers; /* so many calls more, before it fails */
 static int ledger_code = SQLITE_OK;
 static guint looks; /* into the ledger, to the one that fails; 0: none */
 static gint64 clock_offset_us;
+static const char *folder;
+static guint folder_times;
 static guint *met; /* shared with processes that are killed */
 
 static void note_met(void)
@@ -44,6 +46,7 @@ void disturb_clear(void)
 	ledger_code = SQLITE_OK;
 	clock_offset_us = 0;
 	looks = 0;
+	folder = NULL;
 	note_met();
 	*met = 0;
 }
@@ -262,6 +265,27 @@ int __wrap_statvfs(const char *path, struct statvfs *fs)
 		fs->f_bavail = fs->f_bfree = 0;
 	}
 	return result;
+}
+
+/* ---- a folder -------------------------------------------------------------------------------- */
+
+void disturb_folder(const char *name, guint times)
+{
+	folder = name;
+	folder_times = times;
+}
+
+GDir *__real_g_dir_open(const char *path, guint flags, GError **error);
+GDir *__wrap_g_dir_open(const char *path, guint flags, GError **error);
+
+GDir *__wrap_g_dir_open(const char *path, guint flags, GError **error)
+{
+	if (!folder || !g_str_has_suffix(path, folder) || folder_times-- > 0)
+		return __real_g_dir_open(path, flags, error);
+	folder_times = 0;
+	note_met();
+	error_set_errno(error, EIO, "%s", path);
+	return NULL;
 }
 
 /* ---- libvirtd and the clocks --------------------------------------------------------------- */

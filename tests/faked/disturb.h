@@ -1,6 +1,7 @@
 /*
  * What goes wrong around a move other than libvirt's calls: the images' own input and
- * output, the ledger's disk, the room for overlays, libvirtd as a whole, and the clock.
+ * output, the ledger's disk, the room for overlays, their folder, libvirtd as a whole, and the
+ * clock.
  *
  * The Makefile links these tests with --wrap for what disturb.c defines as __wrap_...:
  * the program's own calls pass through here first.  All of it lasts until the process
@@ -39,6 +40,8 @@ void disturb_ledger_look(guint nth);
 void disturb_room(void);
 /* Every file system has so much left. */
 void disturb_room_left(guint64 bytes);
+/* A folder cannot be listed any more once it was listed @times; @name: how its path ends. */
+void disturb_folder(const char *name, guint times);
 /* Every call to libvirt fails; or does after so many more that are answered. */
 void disturb_libvirtd(void);
 void disturb_libvirtd_after(guint answers);

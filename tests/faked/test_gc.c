@@ -1,5 +1,6 @@
 /* What is left over, and what only looks like it. */
 #include "common/error.h"
+#include "tests/faked/disturb.h"
 #include "tests/faked/moves.h"
 
 #include <check.h>
@@ -135,6 +136,21 @@ START_TEST(what_lies_below_another_image_is_kept)
 	plant("src/" OVERLAY, NULL);
 	plant("src/clone.qcow2", OVERLAY);
 	assert_says(OVERLAY, PLAIN, "clone.qcow2 lies over it");
+	scene_close(&scene);
+}
+END_TEST
+
+START_TEST(what_may_lie_below_another_image_is_kept)
+{
+	moved();
+	plant("src/" OVERLAY, NULL);
+	/* Once to find it, and not again for who is over it. */
+	disturb_folder("/src", 1);
+	assert_says(OVERLAY, PLAIN, "kept: whether an image lies over it is not known: ");
+	ck_assert_uint_gt(disturb_met(), 0);
+	assert_there("src/" OVERLAY, TRUE);
+	disturb_clear();
+	assert_says(OVERLAY, PLAIN, "removed: its job ended");
 	scene_close(&scene);
 }
 END_TEST
@@ -283,6 +299,7 @@ int main(void)
 	tcase_add_test(gc, what_a_domain_names_is_kept);
 	tcase_add_test(gc, what_only_a_managed_save_names_is_kept);
 	tcase_add_test(gc, what_lies_below_another_image_is_kept);
+	tcase_add_test(gc, what_may_lie_below_another_image_is_kept);
 	tcase_add_test(gc, other_files_are_not_ours);
 	tcase_add_test(gc, an_open_job_keeps_what_it_has);
 	tcase_add_test(gc, locks_of_the_dead_go_and_those_of_the_living_stay);
