@@ -1,5 +1,6 @@
 #include "blockmig/move/pace.h"
 
+#include "blockmig/move/phases.h"
 #include "common/error.h"
 #include "common/units.h"
 
@@ -86,7 +87,8 @@ static gboolean apply(struct move *move, guint64 bytes, gboolean *slowed, GError
 
 	job->pace_before_bytes = job->pace_bytes;
 	job->pace_bytes = bytes;
-	if (!move_save(move, error))
+	/* Into the element, too: a guest whose job's ledger is lost is not to stay slow. */
+	if (!move_save(move, error) || !claim_check(move, error) || !claim_update(move, error))
 		return FALSE;
 	*slowed = session_block_limits_set(move->context.session, job->domain_uuid, job->disk,
 					   &wanted, &failure);

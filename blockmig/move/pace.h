@@ -2,9 +2,11 @@
  * The guest's pace: how fast it writes, and a limit on that while the rounds catch up.
  *
  * The limit is one of libvirt's block I/O limits, of the running guest alone.  What was set
- * before is in the job's document before anything is changed, and is set again by whoever
- * ends the job, or goes on after its death.  Limits that somebody else has set meanwhile
- * are left alone: nobody is slowed against an admin's will.
+ * before is in the job's document and in the domain's metadata before anything is changed,
+ * and is set again by whoever ends the job, or goes on after its death, with its ledger or
+ * without.  Limits that somebody else has set meanwhile are left alone: nobody is slowed
+ * against an admin's will.  So what the metadata tell of limits that are lifted already is
+ * no harm.
  */
 #ifndef MOVE_PACE_H
 #define MOVE_PACE_H

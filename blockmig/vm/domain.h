@@ -174,7 +174,9 @@ char *xml_replace_disk_element(const char *xml, const char *target, const char *
 /* @xml without our metadata element, and without <metadata> where that leaves it empty. */
 char *xml_without_metadata(const char *xml, GError **error);
 /*
- * Our element: job id, disk, nonce, source and destination.  Written without namespace:
+ * Our element: job id, disk, nonce, source and destination, and in @detail (JSON) what a
+ * resume without the ledger has to know: where the job stands, and what was changed of the
+ * guest and has to be as it was again.  Written without namespace:
  * virDomainSetMetadata adds "blockmig:" and the URI itself, and refuses an element that
  * has them; virDomainGetMetadata takes them off again.
  */

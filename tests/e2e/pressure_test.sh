@@ -56,16 +56,18 @@ test_a_guest_that_is_too_fast_is_slowed_for_a_while() {
 	whole one
 }
 
-test_a_slow_guest_is_fast_again_after_a_kill_and_an_abort() {
+# slowed_and_aborted [COMMAND...]: killed while the guest is slow, and COMMAND before the abort
+slowed_and_aborted() {
 	local before writes begun
 	image_with_data /srv/local/disk.raw 32M 32
 	writing_guest one /srv/local/disk.raw --rate 0
 	wait_until_fast one
+	virsh -q blkdeviotune one vda --live --total-bytes-sec 60M --total-bytes-sec-max 90M >/dev/null
 	virsh dumpxml one --inactive >/srv/scratch/before.xml
 	before=$(limits_of one)
 	writes=$(writes_of one) begun=$SECONDS
 	"$program" migrate one vda --to nfs "${too_slow[@]}" >/dev/null 2>&1 &
-	until virsh dumpxml one | grep -q write_bytes_sec; do
+	until virsh dumpxml one | grep -q '<write_bytes_sec>'; do
 		kill -0 $! || {
 			too_slow_to_show_it one "$writes" "$begun" || die "it was not slowed"
 			return 0
@@ -73,12 +75,23 @@ test_a_slow_guest_is_fast_again_after_a_kill_and_an_abort() {
 		sleep 0.1
 	done
 	kill -9 $!
+	wait $! || true
+	[ "$before" != "$(limits_of one)" ] || die "it is not slow any more"
+	"$@"
 	expect 0 blockmig abort 1 --json
 	is result rolled-back
 	[ "$before" = "$(limits_of one)" ] || die "the limits were $before, and are $(limits_of one)"
 	virsh dumpxml one --inactive | cmp - /srv/scratch/before.xml || die "the inactive XML changed"
 	lies_on one /srv/local/disk.raw
 	whole one
+}
+
+test_a_slow_guest_is_fast_again_after_a_kill_and_an_abort() {
+	slowed_and_aborted true
+}
+
+test_a_slow_guest_is_fast_again_though_the_ledger_is_lost() {
+	slowed_and_aborted find /var/lib/blockmig -mindepth 1 -delete
 }
 
 # A file system of its own with an image of 200 MiB, 60 of them data; NAME writes to it.

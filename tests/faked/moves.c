@@ -67,6 +67,28 @@ void moves_abort_done(void)
 	ck_assert_msg(scene_abort(&scene, &error), "%s", error ? error->message : "");
 }
 
+void moves_lose_ledger(void)
+{
+	scene_lose_ledger(&scene);
+	scene_new_process(&scene);
+}
+
+void moves_go_on_without_ledger(gboolean (*adopt)(struct scene *, GError **))
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GError) again = NULL;
+
+	moves_lose_ledger();
+	/* Rolled back, or behind the commit point: then an abort points forward. */
+	if (!adopt(&scene, &error) && error_exit_status(error) != 1) {
+		ck_assert_msg(error_exit_status(error) == 5, "exit %d: %s",
+			      error_exit_status(error), error->message);
+		if (scene_result(&scene) == JOB_OPEN)
+			moves_resume_done();
+	}
+	ck_assert_msg(adopt(&scene, &again), "%s", again ? again->message : "");
+}
+
 /* ---- what the guest does meanwhile ----------------------------------------------------------- */
 
 /* Enough for one more round. */

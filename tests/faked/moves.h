@@ -35,6 +35,14 @@ void moves_resume_done(void);
 void moves_abort_done(void);
 void moves_fails(int status);
 
+/* The ledger is gone, as for a process that comes later. */
+void moves_lose_ledger(void);
+/*
+ * Then @adopt, one of scene_adopt_and_..., has to put the guest back, or to go on to the
+ * end; a second one finds nothing to do.
+ */
+void moves_go_on_without_ledger(gboolean (*adopt)(struct scene *, GError **));
+
 /* ---- at which call ------------------------------------------------------------------ */
 
 /* @hook is called with @data; the call itself succeeds. */

@@ -13,12 +13,6 @@
 /* No move or abort of these makes more calls. */
 enum { CALLS_MOST = 30 };
 
-static void lose_all(void)
-{
-	scene_lose_ledger(&scene);
-	scene_new_process(&scene);
-}
-
 /* On the destination it stays; anywhere else it is back on its source. */
 static void assert_whole(int i, enum domain_run run)
 {
@@ -33,20 +27,8 @@ static void assert_whole(int i, enum domain_run run)
 
 static void goes_on(int i, gboolean (*adopt)(struct scene *, GError **), enum domain_run run)
 {
-	g_autoptr(GError) error = NULL;
-	g_autoptr(GError) again = NULL;
-
-	lose_all();
-	/* Rolled back, or behind the commit point: then an abort points forward. */
-	if (!adopt(&scene, &error) && error_exit_status(error) != 1) {
-		ck_assert_msg(error_exit_status(error) == 5, "exit %d: %s",
-			      error_exit_status(error), error->message);
-		if (scene_result(&scene) == JOB_OPEN)
-			moves_resume_done();
-	}
+	moves_go_on_without_ledger(adopt);
 	assert_whole(i, run);
-	/* A second one finds nothing to do. */
-	ck_assert_msg(adopt(&scene, &again), "%s", again ? again->message : "");
 }
 
 static void die_in_a_live_move(int i)
@@ -108,7 +90,7 @@ START_TEST(a_move_whose_host_and_ledger_are_gone_is_resumed)
 
 	die_in_a_live_move(_i);
 	fake_off(FAKE_UUID);
-	lose_all();
+	moves_lose_ledger();
 	if (!scene_adopt_and_resume(&scene, &error) && error_exit_status(error) == 5) {
 		ck_assert_ptr_nonnull(strstr(error->message, "virsh start "));
 		ck_assert(fake_start(FAKE_UUID));
@@ -147,7 +129,7 @@ static void nothing_is_changed(const char *words)
 	g_autofree char *live_before = fake_domain_xml(FAKE_UUID, FALSE);
 	g_autoptr(GError) error = NULL;
 
-	lose_all();
+	moves_lose_ledger();
 	ck_assert(!scene_adopt_and_resume(&scene, &error));
 	ck_assert_msg(error_exit_status(error) == 5, "%s", error->message);
 	ck_assert_msg(strstr(error->message, words) != NULL, "%s", error->message);
@@ -208,7 +190,7 @@ START_TEST(a_paused_guest_whose_sides_differ_is_a_persons_to_decide)
 	fake_unpause(FAKE_UUID);
 	scene_write(&scene, 5, 2, 0x77);
 	fake_pause(FAKE_UUID);
-	lose_all();
+	moves_lose_ledger();
 	ck_assert(!scene_adopt_and_abort(&scene, &error));
 	ck_assert_msg(error_exit_status(error) == 5, "%s", error->message);
 	ck_assert_ptr_nonnull(strstr(error->message, "virsh resume"));
@@ -271,7 +253,7 @@ START_TEST(a_job_of_another_host_is_not_taken)
 	g_autofree char *moved = g_strjoinv("&quot;another.example&quot;", parts);
 
 	fake_domain_set_xml(FAKE_UUID, FALSE, moved);
-	lose_all();
+	moves_lose_ledger();
 	is_elsewhere("host another.example");
 	scene_close(&scene);
 }
@@ -292,7 +274,7 @@ START_TEST(a_job_keeps_its_number_where_that_is_free)
 	gint64 job = 0;
 
 	held_in_its_overlay();
-	lose_all();
+	moves_lose_ledger();
 	if (_i)
 		ck_assert(ledger_job_add(scene.ledger, &taken, NULL));
 	orphans = move_orphans(&scene.context, NULL);
