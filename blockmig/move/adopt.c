@@ -8,7 +8,9 @@
  *     (mirror's overlay -) (rounds -) destination
  *
  * What the ledger knew of the copy is gone, so nothing before the commit point goes on: the
- * guest is put back.  Behind it there is only the way forward.
+ * guest is put back.  Behind it there is only the way forward: before a guest runs on the
+ * destination, its inactive XML names that, and then its element says that it may have run
+ * there, so that one which is off is not taken for one that never left its source.
  */
 #include "blockmig/move/overlay.h"
 #include "blockmig/move/phases.h"
@@ -307,7 +309,8 @@ static void set_forward(struct job *job, const struct world *world, struct start
 	job->cut_over = TRUE;
 	job->guarantee = g_strdup("not known: the ledger of the job was lost; what was proven is "
 				  "not on record");
-	from->phase = is_merged(job, world) ? "merge" : "persist";
+	/* The cutover's end is what lets the guest go on. */
+	from->phase = job->suspended ? "cutover" : is_merged(job, world) ? "merge" : "persist";
 }
 
 static gboolean stand_at_destination(struct job *job, const struct world *world,

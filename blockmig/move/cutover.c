@@ -178,13 +178,22 @@ static gboolean commit(struct move *move, GError **error)
 	g_autoptr(GError) reason = NULL;
 
 	/* The commit point, written down before the guest can write to the new place. */
-	job->cut_over = TRUE;
-	forget_doubts(job);
-	if (!move_save(move, &reason)) {
+	if (persist_early(move, &reason)) {
+		job->cut_over = TRUE;
+		forget_doubts(job);
+	}
+	/* Where libvirt does not answer there is no way back either; the next run looks again. */
+	if (reason && !error_is(reason, BLOCKMIG_ERROR_PERMANENT)) {
+		g_propagate_error(error, g_steal_pointer(&reason));
+		return FALSE;
+	}
+	if (!job->cut_over || !move_save(move, &reason)) {
 		job->cut_over = FALSE;
 		g_prefix_error(&reason, "%s: the switch cannot be written down: ", job->disk);
 		return go_back(move, TRUE, g_steal_pointer(&reason), error);
 	}
+	/* For whoever comes without the ledger; the guest does not wait for it, persist does. */
+	claim_update(move, NULL);
 	return cutover_resume(move, error) && move_save(move, error);
 }
 

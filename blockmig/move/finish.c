@@ -12,6 +12,30 @@
 
 enum { TRIES = 5 };
 
+/* Whether the guest would boot from the destination. */
+static gboolean boots_there(struct move *move, gboolean *there, GError **error)
+{
+	g_autofree char *xml =
+		session_xml(move->context.session, move->job->domain_uuid, TRUE, error);
+	AUTO(domain) domain = xml ? domain_parse(xml, error) : NULL;
+	struct world inactive = {.domain = domain};
+
+	if (!domain)
+		return FALSE;
+	inactive.disk = domain_disk(domain, move->job->disk);
+	*there = inactive.disk && world_on_destination(&inactive, move->job);
+	return TRUE;
+}
+
+gboolean persist_early(struct move *move, GError **error)
+{
+	g_autoptr(GPtrArray) chain = job_destination_chain(move->job, TRUE);
+	gboolean there;
+
+	return boots_there(move, &there, error) &&
+	       (there || define_chain(move, chain, TRUE, error));
+}
+
 gboolean persist_run(struct move *move, GError **error)
 {
 	struct job *job = move->job;

@@ -91,7 +91,7 @@ static const struct field fields[] = {
 	BRIEF(FIELD_BOOL, cut_over),
 	BRIEF(FIELD_BOOL, going_back),
 	BRIEF(FIELD_BOOL, finished_cold),
-	FIELD(FIELD_U64, suspended_us),
+	BRIEF(FIELD_U64, suspended_us),
 	FIELD(FIELD_U64, suspended_at_s),
 	FIELD(FIELD_TEXT, wrong_sha256),
 	FIELD(FIELD_U64, downtime_ms),

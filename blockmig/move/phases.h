@@ -111,6 +111,11 @@ char *putback_save_path(const struct job *job);
 gboolean putback_bring_home(struct move *move, GError **error);
 
 /* finish.c */
+/*
+ * While the guest is suspended on the destination's overlay: its inactive XML names that, too.
+ * libvirt's pivot has seen to it, or could not save the XML, and has only logged that.
+ */
+gboolean persist_early(struct move *move, GError **error);
 gboolean persist_run(struct move *move, GError **error);
 gboolean merge_run(struct move *move, GError **error);
 gboolean retire_run(struct move *move, GError **error);

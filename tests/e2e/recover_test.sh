@@ -35,6 +35,19 @@ test_ledger_lost_while_the_guest_is_suspended() {
 	whole one
 }
 
+# It wrote there, and is off: the source that it came from is stale.
+test_ledger_lost_with_the_host_just_after_the_guest_changed_over() {
+	a_writing_guest
+	expect 137 hooked HOOK_AFTER_resume="sleep 2; virsh -q destroy one; $lose_all" -- \
+		migrate one vda --to nfs
+	wait_until 60 job_ended
+	[ "$(virsh -q domstate one)" = "shut off" ] || die "the guest is $(virsh -q domstate one)"
+	lies_on one /srv/nfs/disk.raw
+	virsh -q start one
+	guest_wait_writing one 100
+	whole one
+}
+
 # A guest that is off, as after a power cut, with its writes in overlays of a lost ledger.
 test_ledger_lost_with_the_host_and_aborted() {
 	a_writing_guest

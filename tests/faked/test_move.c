@@ -151,10 +151,10 @@ static void assert_order(const char *const *lines)
 START_TEST(a_move_keeps_its_order)
 {
 	static const char *const order[] = {
-		"metadata set",	  "qemu-io",	  "create-overlay",  "snapshot",
-		"create-overlay", "block-copy",	  "guard",	     "suspend",
-		"pivot",	  "compare",	  "resume",	     "unguard",
-		"block-commit",	  "pivot-commit", "metadata remove", NULL};
+		"metadata set",	   "qemu-io", "create-overlay", "snapshot",	"create-overlay",
+		"block-copy",	   "guard",   "suspend",	"pivot",	"compare",
+		"metadata set",	   "resume",  "unguard",	"block-commit", "pivot-commit",
+		"metadata remove", NULL};
 
 	moves_open_running();
 	scene.options.delete_source = TRUE;

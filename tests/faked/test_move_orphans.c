@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* No move or abort of these makes more calls. */
-enum { CALLS_MOST = 30 };
+enum { CALLS_MOST = 31 };
 
 /* On the destination it stays; anywhere else it is back on its source. */
 static void assert_whole(int i, enum domain_run run)
@@ -29,6 +29,16 @@ static void goes_on(int i, gboolean (*adopt)(struct scene *, GError **), enum do
 {
 	moves_go_on_without_ledger(adopt);
 	assert_whole(i, run);
+}
+
+/* Rolled back, or finished. */
+static void adopted_without_a_question(gboolean (*adopt)(struct scene *, GError **))
+{
+	g_autoptr(GError) error = NULL;
+
+	if (!adopt(&scene, &error))
+		ck_assert_msg(error_exit_status(error) == 1, "exit %d: %s",
+			      error_exit_status(error), error->message);
 }
 
 static void die_in_a_live_move(int i)
@@ -80,24 +90,86 @@ START_TEST(a_cold_move_without_its_ledger_is_aborted)
 END_TEST
 
 /*
- * The host went down too: the guest is off, wherever it was.  Where it had just begun to run
- * on the destination, and only the ledger knew, that is a person's to say: by starting it.
+ * The host went down too: the guest is off, wherever it was.  That it had just begun to run on
+ * the destination is in its metadata since before it did.
  */
 START_TEST(a_move_whose_host_and_ledger_are_gone_is_resumed)
 {
-	g_autoptr(GError) error = NULL;
-	enum domain_run run = RUN_OFF;
-
 	die_in_a_live_move(_i);
 	fake_off(FAKE_UUID);
 	moves_lose_ledger();
-	if (!scene_adopt_and_resume(&scene, &error) && error_exit_status(error) == 5) {
-		ck_assert_ptr_nonnull(strstr(error->message, "virsh start "));
-		ck_assert(fake_start(FAKE_UUID));
-		run = RUN_RUNNING;
-		moves_resume_done();
+	adopted_without_a_question(scene_adopt_and_resume);
+	assert_whole(_i, RUN_OFF);
+	scene_close(&scene);
+}
+END_TEST
+
+/* ---- a pivot whose XML libvirt could not save ---------------------------------------------- */
+
+static char *older;
+
+static void note_inactive(void *data)
+{
+	(void)data;
+	g_free(older);
+	older = fake_domain_xml(FAKE_UUID, TRUE);
+}
+
+static void lose_inactive(void *data)
+{
+	(void)data;
+	fake_domain_set_xml(FAKE_UUID, TRUE, older);
+}
+
+/* It logs a warning, and the guest would boot from its source still. */
+static void open_with_a_full_disk_of_libvirts(const struct moves_shape *shape)
+{
+	moves_open(shape, RUN_RUNNING);
+	moves_write_in_between();
+	moves_at("pivot", 1, FAKE_BEFORE, note_inactive, NULL);
+	moves_at("pivot", 1, FAKE_AFTER, lose_inactive, NULL);
+}
+
+/* What it wrote at the destination is there alone: it must not boot from the source. */
+START_TEST(a_stale_inactive_xml_is_no_way_back_without_the_ledger)
+{
+	const gboolean off = _i % 2, abort = _i / 2 % 2;
+	const int i = _i / 4;
+
+	open_with_a_full_disk_of_libvirts(moves_shape_of(i));
+	moves_disturb(i, FAKE_KILL);
+	scene_apart(&scene, scene_move);
+	if (off)
+		fake_off(FAKE_UUID);
+	goes_on(i, abort ? scene_adopt_and_abort : scene_adopt_and_resume,
+		off ? RUN_OFF : RUN_RUNNING);
+	scene_close(&scene);
+}
+END_TEST
+
+START_TEST(both_xmls_and_the_element_name_the_destination_before_the_guest_runs_there)
+{
+	const char *const order[] = {"pivot", "compare", "define", "metadata set", "resume"};
+	int at = -1;
+
+	open_with_a_full_disk_of_libvirts(&moves_shapes[_i]);
+	moves_done();
+	for (guint i = 0; i < G_N_ELEMENTS(order); i++) {
+		at = fake_log_find(order[i], at);
+		ck_assert_msg(at >= 0, "no %s in its place", order[i]);
 	}
-	assert_whole(_i, run);
+	scene_assert_moved(&scene, moves_shapes[_i].gets);
+	scene_close(&scene);
+}
+END_TEST
+
+START_TEST(a_guest_that_would_boot_from_its_source_goes_back_to_it)
+{
+	open_with_a_full_disk_of_libvirts(&moves_shapes[_i]);
+	fake_fault(&(struct fake_fault){.call = "define", .code = BLOCKMIG_ERROR_PERMANENT});
+	moves_fails(1);
+	scene_assert_home(&scene);
+	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_RUNNING);
 	scene_close(&scene);
 }
 END_TEST
@@ -209,6 +281,11 @@ START_TEST(a_guest_that_we_suspended_runs_again)
 	ck_assert_int_eq(scene_apart(&scene, scene_move), SCENE_KILLED);
 	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_PAUSED);
 	goes_on(0, scene_adopt_and_resume, RUN_RUNNING);
+	AUTO(job) job = scene_job(&scene);
+
+	/* It began with the suspend, which is no secret of the ledger's. */
+	ck_assert_int_ge(job->downtime_ms, 0);
+	ck_assert_int_lt(job->downtime_ms, 60 * 1000);
 	scene_close(&scene);
 }
 END_TEST
@@ -292,6 +369,7 @@ int main(void)
 	TCase *live = tcase_create("live");
 	TCase *cold = tcase_create("cold");
 	TCase *back = tcase_create("back");
+	TCase *stale = tcase_create("stale");
 	TCase *doubts = tcase_create("doubts");
 	const int calls_count = 2 * CALLS_MOST;
 
@@ -299,6 +377,14 @@ int main(void)
 	tcase_add_loop_test(live, a_live_move_without_its_ledger_is_aborted, 0, calls_count);
 	tcase_add_loop_test(live, a_move_whose_host_and_ledger_are_gone_is_resumed, 0, calls_count);
 	suite_add_tcase(suite, live);
+	tcase_add_loop_test(stale, a_stale_inactive_xml_is_no_way_back_without_the_ledger, 0,
+			    4 * calls_count);
+	tcase_add_loop_test(
+		stale, both_xmls_and_the_element_name_the_destination_before_the_guest_runs_there,
+		0, MOVES_SHAPES);
+	tcase_add_loop_test(stale, a_guest_that_would_boot_from_its_source_goes_back_to_it, 0,
+			    MOVES_SHAPES);
+	suite_add_tcase(suite, stale);
 	tcase_add_loop_test(cold, a_cold_move_without_its_ledger_is_resumed, 0, calls_count);
 	tcase_add_loop_test(cold, a_cold_move_without_its_ledger_is_aborted, 0, calls_count);
 	suite_add_tcase(suite, cold);
