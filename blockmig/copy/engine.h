@@ -5,7 +5,9 @@
  * Workers take units in order; each has its own source and destination handle, and
  * its share of the window of 64 MiB.  A worker reads, hashes and writes until its
  * share is full or a second has passed, flushes its own destination handle, and then
- * one ledger transaction marks those units done (and claims the next ones).  On a
+ * one ledger transaction marks those units done (and claims the next ones).  Three of
+ * five workers may send at a time: while the others wait for their flushes and the
+ * ledger, processors, network and disk have all they can carry.  On a
  * TRANSIENT error the worker closes both handles, waits (backoff), opens new ones,
  * compares identity and size, and sends its whole share again.  Read-back runs
  * behind on handles of its own and marks units proven; a unit that differs is sent
@@ -38,7 +40,7 @@
 
 #include <glib.h>
 
-enum { COPY_WINDOW_BYTES = 64 << 20, COPY_UNIT_DEFAULT = 4 << 20, COPY_WORKERS_DEFAULT = 3 };
+enum { COPY_WINDOW_BYTES = 64 << 20, COPY_UNIT_DEFAULT = 4 << 20, COPY_WORKERS_DEFAULT = 5 };
 
 /* One end of a copy. */
 struct copy_end {

@@ -54,8 +54,10 @@ struct engine {
 	guint workers;
 
 	GMutex mutex;
-	GCond changed; /* the map or the ending */
-	GCond ended;   /* a thread */
+	guint lanes;	 /* so many workers more may send */
+	GCond lane_free; /* one may */
+	GCond changed;	 /* the map or the ending */
+	GCond ended;	 /* a thread */
 	guint8 *map;
 	guint64 units;
 	guint64 count[MAP_STATES];

@@ -162,19 +162,48 @@ static gboolean is_enough(const struct worker *worker)
 	       (worker->backoff.until && worker->sender.unflushed);
 }
 
+static void lane_take(struct engine *engine)
+{
+	g_mutex_lock(&engine->mutex);
+	while (engine->lanes == 0)
+		g_cond_wait(&engine->lane_free, &engine->mutex);
+	engine->lanes--;
+	g_mutex_unlock(&engine->mutex);
+}
+
+static void lane_leave(struct engine *engine)
+{
+	g_mutex_lock(&engine->mutex);
+	engine->lanes++;
+	g_cond_signal(&engine->lane_free);
+	g_mutex_unlock(&engine->mutex);
+}
+
 /* Until the share is written, a second has passed, or the copy is to end. */
-static gboolean share_send(struct worker *worker, GError **error)
+static gboolean share_write(struct worker *worker, GError **error)
 {
 	const gint64 until_us = g_get_monotonic_time() + ENGINE_CHECKPOINT_US;
 
-	if (!sender_open(&worker->sender, error))
-		return FALSE;
 	while (!is_enough(worker) && g_get_monotonic_time() < until_us &&
 	       engine_ending(worker->engine) == GO_ON) {
 		if (!sender_send(&worker->sender, claim_get(worker, worker->written), error))
 			return FALSE;
 		worker->written++;
 	}
+	return TRUE;
+}
+
+/* Written, and flushed while another worker writes. */
+static gboolean share_send(struct worker *worker, GError **error)
+{
+	if (!sender_open(&worker->sender, error))
+		return FALSE;
+	lane_take(worker->engine);
+	const gboolean good = share_write(worker, error);
+
+	lane_leave(worker->engine);
+	if (!good)
+		return FALSE;
 	if (!worker->sender.unflushed || engine_ending(worker->engine) == END_NOW)
 		return TRUE;
 	if (!handle_flush(worker->sender.destination.handle, error))
