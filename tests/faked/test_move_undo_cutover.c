@@ -41,10 +41,11 @@ static void truncate_destination(void *data)
 START_TEST(a_guest_whose_memory_is_in_a_file_is_woken_by_an_abort)
 {
 	moves_open_running();
+	scene.options.retry_for_ms = 0;
 	moves_at("pivot", 1, FAKE_AFTER, truncate_destination, NULL);
 	fake_fault(&(struct fake_fault){
 		.call = "restore", .nth = 1, .code = BLOCKMIG_ERROR_TRANSIENT});
-	moves_fails(5);
+	moves_fails(3);
 	scene_new_process(&scene);
 	ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_OFF);
 	fake_fault(&(struct fake_fault){.call = "restore", .code = BLOCKMIG_ERROR_TRANSIENT});
@@ -134,7 +135,7 @@ START_TEST(a_guest_that_ran_on_the_destination_and_is_off_is_not_put_back)
 	ck_assert(fake_start(FAKE_UUID));
 	scene_write(&scene, 5, 2, 0x77);
 	fake_off(FAKE_UUID);
-	undos_fails(5, "vda: the guest is off, its XML names the destination|Start it");
+	undos_fails(5, "vda: the guest is off, and its XML names the destination|virsh start web");
 	ck_assert(fake_start(FAKE_UUID));
 	abort_goes_forward(RUN_RUNNING);
 }
