@@ -71,7 +71,8 @@ struct engine {
 	 * whole blocks of 4 KiB.
 	 */
 	guint64 allocated_bytes;
-	guint doubts; /* how often a unit was found different */
+	guint doubts;	/* how often a unit was found different */
+	guint doubting; /* so many of them are not in the ledger yet */
 	guint threads;
 	GError *error; /* the first one */
 	gint failed;   /* atomic: error is set */
@@ -113,7 +114,11 @@ void map_proven(struct engine *engine, guint64 index);
  * A unit that is done must be sent again; @data_bytes is what its row says.
  */
 void map_send_again(struct engine *engine, guint64 index, guint64 data_bytes);
-/* All that is proven is doubted; and then, once nothing else is left, done again. */
+/*
+ * All that is proven is doubted, from now on in the map, and once the ledger has it
+ * (doubting) there too: nothing is taken for a proof in between.  Once nothing else is left
+ * it is done again.
+ */
 void map_doubt(struct engine *engine);
 void map_settle_doubts(struct engine *engine);
 

@@ -97,6 +97,7 @@ void map_send_again(struct engine *engine, guint64 index, guint64 data_bytes)
 void map_doubt(struct engine *engine)
 {
 	engine->doubts++;
+	engine->doubting++;
 	for (guint64 index = 0; index < engine->units && engine->count[MAP_PROVEN]; index++) {
 		if (map_state(engine, index) != MAP_PROVEN)
 			continue;

@@ -105,6 +105,18 @@ static gboolean zeros_add_proven(struct prover *prover, guint64 first, guint64 e
 	return rows_add_proven(prover, &row, error);
 }
 
+/* What map_doubt began; the ledger takes back what was proven until now, and nothing newer. */
+static gboolean doubt_commit(struct engine *engine, GError **error)
+{
+	const gboolean good = ledger_pass_doubt(engine->spec->ledger, engine->spec->pass, error);
+
+	g_mutex_lock(&engine->mutex);
+	engine->doubting--;
+	g_cond_broadcast(&engine->changed);
+	g_mutex_unlock(&engine->mutex);
+	return good;
+}
+
 /*
  * The read-back of @index failed: with INTEGRITY and tries left it goes back to the
  * workers, and nothing that was proven before stays so.  Takes @cause.
@@ -130,7 +142,7 @@ static gboolean send_again(struct prover *prover, guint64 index, guint64 data_by
 	endpoint_drop(&prover->destination);
 	if (mismatches < ENGINE_TRIES) {
 		g_error_free(cause);
-		return ledger_pass_doubt(engine->spec->ledger, engine->spec->pass, error);
+		return doubt_commit(engine, error);
 	}
 	g_propagate_prefixed_error(error, cause,
 				   "chunk %" G_GUINT64_FORMAT ", sent %d times: ", index,
@@ -317,6 +329,8 @@ static gboolean take_stretch(struct prover *prover, struct stretch *stretch)
 {
 	struct engine *engine = prover->engine;
 
+	if (engine->doubting)
+		return FALSE;
 	if (!find_stretch(engine, stretch)) {
 		if (!map_all_sent(engine) || !engine->count[MAP_DOUBTED])
 			return FALSE;
