@@ -53,6 +53,8 @@ struct job {
 	char *destination_identity;
 	gboolean destination_made; /* a file that we created */
 	gboolean destination_fresh;
+	/* When the partial copy that was kept last changed (its ctime); 0: not known. */
+	guint64 kept_ns;
 	guint64 taken_over; /* the rolled back job whose partial copy this one uses; 0: none */
 
 	int qemu_uid, qemu_gid;

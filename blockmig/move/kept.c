@@ -59,6 +59,15 @@ static gboolean has_same_shape(const struct kept_search *search, const struct jo
 	       (old->shape == SHAPE_APPEND || old->content_bytes == job->content_bytes);
 }
 
+/*
+ * A freed inode is given out again at once, so an identity alone does not tell a file from
+ * the next one.  Nothing of ours touches a copy once it is kept.
+ */
+static gboolean is_unchanged(const struct job *old, const struct image_info *info)
+{
+	return !old->kept_ns || !info->changed_ns || old->kept_ns == info->changed_ns;
+}
+
 static gboolean has_good_size(const struct job *job, const struct image_info *info)
 {
 	if (info->is_device)
@@ -141,6 +150,14 @@ static gboolean take_if_good(const struct kept_search *search, const struct job 
 {
 	struct job *job = search->job;
 
+	if (!is_unchanged(old, info)) {
+		say(search,
+		    "%s was changed since job %" G_GINT64_FORMAT
+		    " left its partial copy there, or is another file: it is not used, and stays. "
+		    "Remove it by hand where nobody needs it",
+		    old->destination_url, old->id);
+		return FALSE;
+	}
 	if (!has_same_shape(search, old) || !has_good_size(job, info)) {
 		say(search,
 		    "the partial copy that job %" G_GINT64_FORMAT
@@ -248,25 +265,71 @@ gboolean kept_at(const struct kept_search *search, const struct place *place)
 
 /* ---- taking it over ------------------------------------------------------------------ */
 
+/* The job that left the copy which @move takes over. */
+static struct job *job_before(struct move *move, GError **error)
+{
+	AUTO(ledger_job) record =
+		ledger_job_get(move->context.ledger, (gint64)move->job->taken_over, error);
+	struct job *old = record ? job_from_json(record->state, error) : NULL;
+
+	if (old)
+		old->id = record->id;
+	return old;
+}
+
+static gboolean save_stamp(struct move *move, struct job *old, guint64 kept_ns, GError **error)
+{
+	old->kept_ns = kept_ns;
+	g_autofree char *text = job_to_json(old);
+
+	return ledger_job_save(move->context.ledger, old->id, text, error);
+}
+
+/* Before the first byte is written: after that a change is one of ours. */
 gboolean kept_settle(struct move *move, struct handle *handle, GError **error)
 {
 	const struct job *job = move->job;
-	AUTO(ledger_job) record =
-		ledger_job_get(move->context.ledger, (gint64)job->taken_over, error);
-	AUTO(job) old = record ? job_from_json(record->state, error) : NULL;
+	AUTO(job) old = job_before(move, error);
 	struct image_info info;
 
 	if (!old || !handle_describe(handle, &info, error))
 		return FALSE;
-	if (g_strcmp0(old->destination_identity, info.identity) != 0) {
+	if (g_strcmp0(old->destination_identity, info.identity) != 0 || !is_unchanged(old, &info)) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
 			    "%s is not the partial copy any more that job %" G_GINT64_FORMAT
 			    " left: run the same command again",
-			    job->destination_url, (gint64)job->taken_over);
+			    job->destination_url, old->id);
 		return FALSE;
 	}
+	if (old->kept_ns && !save_stamp(move, old, 0, error))
+		return FALSE;
 	return info.is_device || info.size_bytes == job_destination_bytes(job) ||
 	       handle_resize(handle, job_destination_bytes(job), error);
+}
+
+/* Where that cannot be learnt, as the peer is dead, samples have to do: kept_remove(). */
+gboolean kept_stamp(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	gint64 pass;
+
+	if (!pass_base(move, &pass, error))
+		return FALSE;
+	AUTO(job) before = pass ? NULL : job_before(move, error);
+	struct job *owner = pass ? job : before;
+
+	if (!owner)
+		return FALSE;
+	if (owner->kept_ns)
+		return TRUE;
+	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
+					  HANDLE_READ, NULL);
+	struct image_info info;
+
+	if (!handle || !handle_describe(handle, &info, NULL) ||
+	    g_strcmp0(owner->destination_identity, info.identity) != 0)
+		return TRUE;
+	return save_stamp(move, owner, info.changed_ns, error);
 }
 
 gboolean kept_take(struct move *move, GError **error)
@@ -303,17 +366,26 @@ gboolean kept_forget_replaced(struct move *move, GError **error)
 /* ---- letting go of it ---------------------------------------------------------------- */
 
 /* Whether the file at @place is the copy that @job left.  NOT_FOUND where there is none. */
-static gboolean is_copy_of(const struct job *job, const struct place *place, GError **error)
+static gboolean is_copy_of(struct move_context *context, const struct job *job,
+			   const struct place *place, GError **error)
 {
+	const struct move_options options = {.overwrite = FALSE};
+	const struct kept_search search = {.context = context, .options = &options};
 	AUTO(handle) handle = handle_open(place->url, place->transport, HANDLE_READ, error);
 	struct image_info info;
 
 	if (!handle || !handle_describe(handle, &info, error))
 		return FALSE;
-	if (g_strcmp0(job->destination_identity, info.identity) == 0)
+	if (g_strcmp0(job->destination_identity, info.identity) != 0) {
+		g_set_error_literal(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_EXISTS,
+				    "another file has taken its place, and stays");
+		return FALSE;
+	}
+	if (job->kept_ns ? is_unchanged(job, &info) : is_as_left(&search, job, handle, &info))
 		return TRUE;
 	g_set_error_literal(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_EXISTS,
-			    "another file has taken its place, and stays");
+			    "it was changed since, or another file has taken its place, and stays: "
+			    "remove it by hand where nobody needs it");
 	return FALSE;
 }
 
@@ -338,7 +410,8 @@ static gboolean remove_copy(struct move_context *context, const struct job *job,
 	AUTO(url) url = url_parse(job->destination_url, error);
 	AUTO(place) place = url ? place_of_url(context->config, url, error) : NULL;
 
-	return place && is_copy_of(job, place, error) && is_unused(context, place, error) &&
+	return place && is_copy_of(context, job, place, error) &&
+	       is_unused(context, place, error) &&
 	       image_remove(place->url, place->transport, error);
 }
 

@@ -4,9 +4,9 @@
  *
  * A rolled back job keeps its passes along with its copy (ledger.h).  A new job of the
  * same disk to the same place looks at what lies there: the same image by its identity,
- * of the same shape, and still what the ledger says as far as a few samples show.  Then
- * it takes the passes over.  None of it is believed: the source is hashed again, what
- * differs is sent, and all the rest is read back before it counts as proven.
+ * which nobody changed since it was kept (ctime), of the same shape, and still what the ledger says
+ * as far as a few samples show.  Then it takes the passes over.  None of it is believed: the source
+ * is hashed again, what differs is sent, and all the rest is read back before it counts as proven.
  */
 #ifndef MOVE_KEPT_H
 #define MOVE_KEPT_H
@@ -40,12 +40,14 @@ struct place *kept_in(const struct kept_search *search, const struct datastore *
  * needed now.
  */
 gboolean kept_settle(struct move *move, struct handle *handle, GError **error);
+/* The copy is kept, and nothing of ours touches it from now on: what it was is remembered. */
+gboolean kept_stamp(struct move *move, GError **error);
 /* Its passes become this job's, once; nothing where nothing is taken over. */
 gboolean kept_take(struct move *move, GError **error);
 /*
  * For gc: removes the copy that the rolled back job @record left, and forgets it.  A LUN's
- * content stays as it is.  PERMANENT, with nothing removed, where another file took its
- * place (it is forgotten then) or where somebody names it.
+ * content stays as it is.  EXISTS, with nothing removed, where another file took its
+ * place or somebody wrote to it (it is forgotten then), PERMANENT where somebody names it.
  */
 gboolean kept_remove(struct move_context *context, const struct ledger_job *record, GError **error);
 /* Copies that lay where this job's lies now are no more. */

@@ -332,14 +332,14 @@ gboolean prepare_undo(struct move *move, GError **error)
 		return FALSE;
 	/* Until its passes are this job's, the copy is the one's that left it. */
 	if (job->taken_over && !pass)
-		return TRUE;
+		return kept_stamp(move, error);
 	remove_landed(move);
 	if (pass && kept_wanted(move)) {
 		move_warn(move,
 			  "the partial copy stays at %s: the same command again hashes the source "
 			  "and sends only what changed",
 			  job->destination_url);
-		return TRUE;
+		return kept_stamp(move, error);
 	}
 	/* What is left behind stays known. */
 	return !remove_copy(move) || ledger_kept_forget(move->context.ledger, job->id, error);

@@ -3,6 +3,9 @@
 #include "common/error.h"
 
 #include <check.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct scene scene;
 
@@ -164,4 +167,36 @@ void moves_hold_late(int i, enum domain_run run)
 	ck_assert(!scene_move(&scene, &error));
 	ck_assert_int_eq(error_exit_status(error), 3);
 	scene_new_process(&scene);
+}
+
+static gboolean is_same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+void moves_flip_byte(const char *path, guint64 offset)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat before, after;
+	char byte;
+
+	ck_assert_int_eq(fstat(fd, &before), 0);
+	ck_assert_int_eq(pread(fd, &byte, 1, (off_t)offset), 1);
+	byte ^= 0x40;
+	do {
+		ck_assert_int_eq(pwrite(fd, &byte, 1, (off_t)offset), 1);
+		ck_assert_int_eq(fstat(fd, &after), 0);
+	} while (is_same_time(&before.st_ctim, &after.st_ctim));
+	close(fd);
+}
+
+void moves_forget_stamp(void)
+{
+	AUTO(job) job = scene_job(&scene);
+
+	ck_assert_uint_ne(job->kept_ns, 0);
+	job->kept_ns = 0;
+	g_autofree char *text = job_to_json(job);
+
+	ck_assert(ledger_job_save(scene.ledger, job->id, text, NULL));
 }

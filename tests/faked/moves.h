@@ -69,4 +69,9 @@ void moves_start_and_stop(void *data);
 /* Something in every phase that lets the guest run. */
 void moves_write_in_between(void);
 
+/* Somebody else writes to the image at @path, and the file system's clock shows it. */
+void moves_flip_byte(const char *path, guint64 offset);
+/* The last job's partial copy is as one of which only the identity is known. */
+void moves_forget_stamp(void);
+
 #endif

@@ -275,6 +275,35 @@ START_TEST(what_took_the_place_of_a_partial_copy_stays)
 }
 END_TEST
 
+/* In place, so that it is another file with the same inode for whoever looks at that alone. */
+START_TEST(what_has_the_inode_of_a_partial_copy_but_changed_stays)
+{
+	rolled_back();
+	g_autofree char *path = fake_path("dst/disk.raw");
+
+	/* Where no sample would show it. */
+	moves_flip_byte(path, 3 * SCENE_CHUNK + 5);
+	assert_says("dst/disk.raw", ALL, "kept: it was changed since");
+	assert_there("dst/disk.raw", TRUE);
+	scene_close(&scene);
+}
+END_TEST
+
+/* What an older program kept, or what was kept while the peer was dead. */
+START_TEST(a_partial_copy_without_a_stamp_goes_by_its_content)
+{
+	rolled_back();
+	g_autofree char *path = fake_path("dst/disk.raw");
+
+	moves_forget_stamp();
+	if (_i)
+		moves_flip_byte(path, 5);
+	assert_says("dst/disk.raw", ALL, _i ? "kept: it was changed since" : "removed: ");
+	assert_there("dst/disk.raw", _i);
+	scene_close(&scene);
+}
+END_TEST
+
 START_TEST(a_partial_copy_that_a_domain_names_stays)
 {
 	rolled_back();
@@ -306,6 +335,8 @@ int main(void)
 	tcase_add_test(gc, an_element_that_no_open_job_explains_is_told);
 	tcase_add_test(gc, a_partial_copy_is_listed_and_removed_only_with_all);
 	tcase_add_test(gc, what_took_the_place_of_a_partial_copy_stays);
+	tcase_add_test(gc, what_has_the_inode_of_a_partial_copy_but_changed_stays);
+	tcase_add_loop_test(gc, a_partial_copy_without_a_stamp_goes_by_its_content, 0, 2);
 	tcase_add_test(gc, a_partial_copy_that_a_domain_names_stays);
 	suite_add_tcase(suite, gc);
 

@@ -76,17 +76,6 @@ static void assert_sent_at_most(guint64 bytes)
 		      job->totals.bytes_sent);
 }
 
-static void flip_byte(const char *path, guint64 offset)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	char byte;
-
-	ck_assert_int_eq(pread(fd, &byte, 1, (off_t)offset), 1);
-	byte ^= 0x40;
-	ck_assert_int_eq(pwrite(fd, &byte, 1, (off_t)offset), 1);
-	close(fd);
-}
-
 /* ---- kept, and used ----------------------------------------------------------------------- */
 
 START_TEST(a_copy_that_was_kept_is_used_by_the_next_move)
@@ -213,7 +202,7 @@ END_TEST
 
 /* ---- what others did to it ------------------------------------------------------------------ */
 
-/* A chunk that no sample looks at; the copy is used, and mended. */
+/* A chunk that no sample looks at, and no clock tells of; the copy is used, and mended. */
 START_TEST(what_others_changed_in_a_kept_copy_is_sent_again)
 {
 	const struct moves_shape *shape = &moves_shapes[_i];
@@ -223,7 +212,8 @@ START_TEST(what_others_changed_in_a_kept_copy_is_sent_again)
 	AUTO(job) old = scene_job(&scene);
 
 	path = copy_path(shape);
-	flip_byte(path, old->data_offset + 3 * SCENE_CHUNK + 5);
+	moves_flip_byte(path, old->data_offset + 3 * SCENE_CHUNK + 5);
+	moves_forget_stamp();
 	moves_done();
 	scene_assert_moved(&scene, shape->gets);
 	assert_taken_over();
@@ -240,13 +230,69 @@ START_TEST(a_file_that_was_overwritten_is_no_copy_of_ours)
 
 	roll_back_late(&moves_shapes[0], RUN_OFF);
 	path = copy_path(&moves_shapes[0]);
-	flip_byte(path, 5);
+	moves_flip_byte(path, 5);
 	moves_done();
 	assert_warned("it is not used");
 	g_autofree char *listing = fake_listing("dst");
 
 	ck_assert_str_eq(listing, "disk.raw\nweb-vda.raw\n");
 	scene_assert_content(&scene);
+	scene_close(&scene);
+}
+END_TEST
+
+/* Though it holds what the copy held, and has its inode. */
+START_TEST(a_file_that_was_touched_since_is_not_written_to)
+{
+	g_autofree char *path = NULL, *before = NULL, *after = NULL;
+	gsize count_before, count_after;
+
+	roll_back_late(&moves_shapes[0], _i ? RUN_RUNNING : RUN_OFF);
+	path = copy_path(&moves_shapes[0]);
+	moves_flip_byte(path, 3 * SCENE_CHUNK + 5);
+	ck_assert(g_file_get_contents(path, &before, &count_before, NULL));
+	moves_done();
+	assert_warned("was changed since job 1 left its partial copy there");
+	g_autofree char *listing = fake_listing("dst");
+
+	ck_assert_str_eq(listing, "disk.raw\nweb-vda.raw\n");
+	ck_assert(g_file_get_contents(path, &after, &count_after, NULL));
+	ck_assert_mem_eq(before, after, MIN(count_before, count_after));
+	ck_assert_uint_eq(count_before, count_after);
+	scene_assert_content(&scene);
+	scene_close(&scene);
+}
+END_TEST
+
+/* A file system that gives a freed inode out again at once. */
+START_TEST(a_new_file_is_no_copy_of_ours_whatever_its_inode)
+{
+	g_autofree char *path = NULL, *bytes = NULL, *after = NULL;
+	struct stat st;
+	gsize count;
+
+	roll_back_late(&moves_shapes[0], RUN_RUNNING);
+	path = copy_path(&moves_shapes[0]);
+	ck_assert(g_file_get_contents(path, &bytes, &count, NULL));
+	ck_assert_int_eq(stat(path, &st), 0);
+	const ino_t inode = st.st_ino;
+
+	for (guint tries = 0; tries < 1000 && (!tries || st.st_ino != inode); tries++) {
+		ck_assert_int_eq(unlink(path), 0);
+		int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+		ck_assert_int_eq(write(fd, bytes, count), (gssize)count);
+		ck_assert_int_eq(fstat(fd, &st), 0);
+		close(fd);
+	}
+	moves_flip_byte(path, 3 * SCENE_CHUNK + 5);
+	moves_done();
+	g_autofree char *listing = fake_listing("dst");
+
+	ck_assert_str_eq(listing, "disk.raw\nweb-vda.raw\n");
+	ck_assert(g_file_get_contents(path, &after, NULL, NULL));
+	bytes[3 * SCENE_CHUNK + 5] ^= 0x40;
+	ck_assert_mem_eq(bytes, after, count);
 	scene_close(&scene);
 }
 END_TEST
@@ -342,7 +388,7 @@ START_TEST(a_lun_that_somebody_uses_by_now_is_not_lost)
 	open_lun(RUN_OFF);
 	scene_go_to(&scene, "iscsi://array/iqn.2026-01.com.example:t1/1");
 	lun = fake_path("luns/1");
-	flip_byte(lun, 1000);
+	moves_flip_byte(lun, 1000);
 	scene.options.retry_for_ms = 0;
 	moves_fails(1);
 	assert_warned("it is not used");
@@ -407,6 +453,8 @@ int main(void)
 			    MOVES_CALLS_MOST);
 	tcase_add_loop_test(kept, what_others_changed_in_a_kept_copy_is_sent_again, 0, 2);
 	tcase_add_test(kept, a_file_that_was_overwritten_is_no_copy_of_ours);
+	tcase_add_loop_test(kept, a_file_that_was_touched_since_is_not_written_to, 0, 2);
+	tcase_add_test(kept, a_new_file_is_no_copy_of_ours_whatever_its_inode);
 	tcase_add_loop_test(kept, a_copy_that_is_gone_is_begun_anew, 0, 4);
 	tcase_add_test(kept, a_file_that_took_its_place_is_left_alone);
 	tcase_add_test(kept, a_copy_in_other_chunks_is_of_no_use);
