@@ -106,3 +106,44 @@ test_guest_saved_with_its_host_and_the_move_aborted() {
 	virsh dumpxml one --inactive | cmp - /srv/scratch/before.xml || die "the inactive XML changed"
 	wakes_up_at /srv/local/disk.raw
 }
+
+# Everything that runs is gone at once, and what comes up is another boot.
+host_goes_down() { # HOOK
+	local qemu
+	a_writing_guest
+	qemu=$(cat /run/libvirt/qemu/one.pid)
+	expect 137 hooked "$1=kill -9 $qemu \$(cat /run/lab/libvirt.pid) \$BLOCKMIG_PID" -- \
+		migrate one vda --to nfs
+	wait_until 20 is_gone "$qemu"
+	cat /proc/sys/kernel/random/uuid >/srv/scratch/boot
+	mount --bind /srv/scratch/boot /proc/sys/kernel/random/boot_id
+	cmp -s /srv/scratch/boot /proc/sys/kernel/random/boot_id || die "it is the same boot"
+	"$lab" server libvirt start
+	[ "$(virsh -q domstate one)" = "shut off" ] || die "the guest is $(virsh -q domstate one)"
+}
+
+is_gone() { # PID
+	! kill -0 "$1" 2>/dev/null
+}
+
+comes_up_and_is_moved() {
+	expect 0 blockmig resume --json
+	is result 'done'
+	lies_on one /srv/nfs/disk.raw
+	expect 0 blockmig gc --json
+	[ "$(field kept) $(field removed)" = "0 0" ] || die "gc found: $(cat "$out")"
+	[ "$(files_in nfs)" = "disk.raw " ] || die "at the destination: $(files_in nfs)"
+	virsh -q start one
+	guest_wait_writing one 100
+	whole one
+}
+
+test_host_rebooted_after_the_freeze() {
+	host_goes_down HOOK_AFTER_snapshot
+	comes_up_and_is_moved
+}
+
+test_host_rebooted_while_the_mirror_runs() {
+	host_goes_down HOOK_AFTER_blockcopy
+	comes_up_and_is_moved
+}
