@@ -18,9 +18,15 @@ gboolean error_is_transient(const GError *error)
 	return error_is(error, BLOCKMIG_ERROR_TRANSIENT) || error_is(error, BLOCKMIG_ERROR_UNKNOWN);
 }
 
+gboolean error_code_may_pass(int code)
+{
+	return code == BLOCKMIG_ERROR_TRANSIENT || code == BLOCKMIG_ERROR_UNKNOWN ||
+	       code == BLOCKMIG_ERROR_LATER;
+}
+
 gboolean error_may_pass(const GError *error)
 {
-	return error_is_transient(error) || error_is(error, BLOCKMIG_ERROR_LATER);
+	return error && error->domain == BLOCKMIG_ERROR && error_code_may_pass(error->code);
 }
 
 int error_exit_status(const GError *error)

@@ -39,6 +39,8 @@ gboolean error_is_transient(const GError *error);
 
 /* Whether the cause may pass by itself: the same, or LATER. */
 gboolean error_may_pass(const GError *error);
+/* The same of a code that was kept. */
+gboolean error_code_may_pass(int code);
 
 /*
  * Whether @error has blockmig's domain and @code.  NULL is no error: FALSE.

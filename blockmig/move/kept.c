@@ -10,18 +10,16 @@
 gboolean kept_wanted(const struct move *move)
 {
 	const struct job *job = move->job;
-	const gboolean passing = job->failure == BLOCKMIG_ERROR_TRANSIENT ||
-				 job->failure == BLOCKMIG_ERROR_UNKNOWN ||
-				 job->failure == BLOCKMIG_ERROR_LATER;
 
-	return (passing || job->options.keep_partial) && job->failure != BLOCKMIG_ERROR_INTEGRITY &&
-	       job->destination_identity && *job->destination_identity;
+	return (error_code_may_pass(job->failure) || job->options.keep_partial) &&
+	       job->failure != BLOCKMIG_ERROR_INTEGRITY && job->destination_identity &&
+	       *job->destination_identity;
 }
 
 /* The document of a job that left a copy; NULL where it cannot be read. */
-static struct job *job_of(const struct ledger_job *record)
+static struct job *job_of(const struct ledger_job *record, GError **error)
 {
-	struct job *job = job_from_json(record->state, NULL);
+	struct job *job = job_from_json(record->state, error);
 
 	if (job)
 		job->id = record->id;
@@ -220,7 +218,7 @@ static struct place *search_all(const struct kept_search *search,
 	g_autoptr(GPtrArray) records = ledger_kept_list(search->context->ledger, NULL);
 
 	for (guint i = 0; records && i < records->len; i++) {
-		AUTO(job) old = job_of(g_ptr_array_index(records, i));
+		AUTO(job) old = job_of(g_ptr_array_index(records, i), NULL);
 		AUTO(place) place = NULL;
 
 		if (!old || !old->destination_identity || !*old->destination_identity ||
@@ -270,11 +268,8 @@ static struct job *job_before(struct move *move, GError **error)
 {
 	AUTO(ledger_job) record =
 		ledger_job_get(move->context.ledger, (gint64)move->job->taken_over, error);
-	struct job *old = record ? job_from_json(record->state, error) : NULL;
 
-	if (old)
-		old->id = record->id;
-	return old;
+	return record ? job_of(record, error) : NULL;
 }
 
 static gboolean save_stamp(struct move *move, struct job *old, guint64 kept_ns, GError **error)
@@ -417,7 +412,7 @@ static gboolean remove_copy(struct move_context *context, const struct job *job,
 
 gboolean kept_remove(struct move_context *context, const struct ledger_job *record, GError **error)
 {
-	AUTO(job) job = job_of(record);
+	AUTO(job) job = job_of(record, NULL);
 	g_autoptr(GError) failure = NULL;
 
 	if (job && job->destination_made && !remove_copy(context, job, &failure) &&
