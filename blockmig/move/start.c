@@ -101,11 +101,6 @@ static gboolean is_suspended(struct move *move)
 		state.run == RUN_PAUSED);
 }
 
-static gboolean lift_limits(struct move *move, GError **error)
-{
-	return is_suspended(move) || pace_restore(move, error);
-}
-
 /* The process that looks on for us; 0: none. */
 static int guardian_of(struct move *move)
 {
@@ -123,11 +118,12 @@ static int guardian_of(struct move *move)
 static void leave_suspended(struct move *move, const GError *failure)
 {
 	struct job *job = move->job;
-	int guardian;
+	int guardian = 0;
 
 	job->awaited = !error_is(failure, BLOCKMIG_ERROR_OPERATOR) || move->may_pass;
-	guardian = job->awaited ? guardian_of(move) : 0;
-	if (!job->awaited)
+	if (job->awaited)
+		guardian = guardian_of(move);
+	else
 		g_clear_pointer(&move->guardian, guardian_dismiss);
 	if (guardian)
 		move_warn(move,
@@ -190,7 +186,8 @@ gboolean start_drive(struct move_context *context, struct job *job,
 	 * What a run that was killed has left of its limits is of no use to this one.  Where they
 	 * cannot be lifted now, the end of the rounds, or their undo, does.
 	 */
-	lift_limits(move, NULL);
+	if (!is_suspended(move))
+		pace_restore(move, NULL);
 	gboolean good = drive(move, table_of(job), &failure);
 
 	if (!good && is_open(move))
