@@ -30,17 +30,8 @@ static gboolean layered_extents(struct handle *handle, guint64 count, guint64 of
 	return TRUE;
 }
 
-const struct transport transport_nbd = {
-	.name = "memory",
-	.open = memory_open,
-	.close = memory_close,
-	.describe = memory_describe,
-	.pread = memory_pread,
-	.pwrite = memory_pwrite,
-	.zero = memory_zero,
-	.flush = memory_flush,
-	.extents = layered_extents,
-};
+const struct transport transport_nbd =
+	MEMORY_TRANSPORT_WITH(memory_close, memory_pwrite, memory_flush, layered_extents);
 
 static struct copying copying;
 static struct compare_totals totals;

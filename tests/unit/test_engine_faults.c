@@ -17,17 +17,8 @@ static void close_slowly(struct handle *handle)
 	memory_close(handle);
 }
 
-const struct transport transport_nbd = {
-	.name = "memory",
-	.open = memory_open,
-	.close = close_slowly,
-	.describe = memory_describe,
-	.pread = memory_pread,
-	.pwrite = memory_pwrite,
-	.zero = memory_zero,
-	.flush = memory_flush,
-	.extents = memory_extents,
-};
+const struct transport transport_nbd =
+	MEMORY_TRANSPORT_WITH(close_slowly, memory_pwrite, memory_flush, memory_extents);
 
 static struct copying copying;
 

@@ -45,17 +45,8 @@ static gboolean flush_waiting(struct handle *handle, GError **error)
 	return memory_flush(handle, error);
 }
 
-const struct transport transport_nbd = {
-	.name = "memory",
-	.open = memory_open,
-	.close = memory_close,
-	.describe = memory_describe,
-	.pread = memory_pread,
-	.pwrite = pwrite_counted,
-	.zero = memory_zero,
-	.flush = flush_waiting,
-	.extents = memory_extents,
-};
+const struct transport transport_nbd =
+	MEMORY_TRANSPORT_WITH(memory_close, pwrite_counted, flush_waiting, memory_extents);
 
 static struct copying copying;
 
