@@ -181,13 +181,13 @@ static gboolean commit(struct move *move, GError **error)
 	if (persist_early(move, &reason)) {
 		job->cut_over = TRUE;
 		forget_doubts(job);
-	}
-	/* Where libvirt does not answer there is no way back either; the next run looks again. */
-	if (reason && !error_is(reason, BLOCKMIG_ERROR_PERMANENT)) {
+		move_save(move, &reason);
+	} else if (!error_is(reason, BLOCKMIG_ERROR_PERMANENT)) {
+		/* Where libvirt does not answer there is no way back either; the next run looks. */
 		g_propagate_error(error, g_steal_pointer(&reason));
 		return FALSE;
 	}
-	if (!job->cut_over || !move_save(move, &reason)) {
+	if (reason) {
 		job->cut_over = FALSE;
 		g_prefix_error(&reason, "%s: the switch cannot be written down: ", job->disk);
 		return go_back(move, TRUE, g_steal_pointer(&reason), error);
