@@ -3,7 +3,11 @@
 #include "common/units.h"
 
 #include <openssl/evp.h>
+#include <sched.h>
 #include <string.h>
+
+/* A tenth of a millisecond with SHA-NI. */
+enum { STEP_BYTES = 256 * KiB };
 
 struct manifest_root {
 	EVP_MD_CTX *context;
@@ -34,9 +38,22 @@ static void context_finish(EVP_MD_CTX *context, struct digest *digest)
 	EVP_MD_CTX_free(context);
 }
 
+/*
+ * The processor is offered after each step.  Who wrote the chunk before may come back from
+ * the disk with the file's lock in hand, as may the server beside, and everybody waits for
+ * them: with as many threads hashing as there are processors, that was for a whole chunk
+ * (measured, local copy with 2 processors: 1.03 s a GiB, with steps 0.81 s).
+ */
 void digest_compute(const void *data, gsize count, struct digest *digest)
 {
-	require(EVP_Digest(data, count, digest->bytes, NULL, EVP_sha256(), NULL));
+	EVP_MD_CTX *context = context_new();
+
+	for (gsize at = 0, step; at < count; at += step) {
+		step = MIN(count - at, (gsize)STEP_BYTES);
+		require(EVP_DigestUpdate(context, (const guint8 *)data + at, step));
+		sched_yield();
+	}
+	context_finish(context, digest);
 }
 
 static void zeros_compute(gsize count, struct digest *digest)

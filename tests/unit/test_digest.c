@@ -25,6 +25,28 @@ START_TEST(digests_are_sha256)
 }
 END_TEST
 
+/* Against another implementation: a chunk is hashed in steps. */
+START_TEST(long_chunks_have_the_digest_of_the_whole)
+{
+	static const gsize counts[] = {256 * KiB - 1, 256 * KiB, 256 * KiB + 1, 1000 * 1000,
+				       4 * MiB};
+	g_autofree guint8 *data = g_malloc(4 * MiB);
+	struct digest digest;
+
+	for (gsize i = 0; i < 4 * MiB; i++)
+		data[i] = (guint8)(i * 2654435761u >> 24);
+	for (guint i = 0; i < G_N_ELEMENTS(counts); i++) {
+		g_autofree char *expected =
+			g_compute_checksum_for_data(G_CHECKSUM_SHA256, data, counts[i]);
+		g_autofree char *computed = NULL;
+
+		digest_compute(data, counts[i], &digest);
+		computed = digest_hex(&digest);
+		ck_assert_str_eq(computed, expected);
+	}
+}
+END_TEST
+
 START_TEST(zeros_have_the_digest_of_zeros)
 {
 	static const gsize counts[] = {0, 1, 512, 65536, 65537, 3 << 20};
@@ -105,6 +127,7 @@ int main(void)
 	int failed;
 
 	tcase_add_test(tests, digests_are_sha256);
+	tcase_add_test(tests, long_chunks_have_the_digest_of_the_whole);
 	tcase_add_test(tests, zeros_have_the_digest_of_zeros);
 	tcase_add_test(tests, every_single_byte_counts_as_not_zero);
 	tcase_add_test(tests, root_is_the_digest_of_the_digests);
