@@ -36,7 +36,6 @@ struct transfer {
 	guint64 offset;
 	gsize count;
 	guint32 piece_bytes;
-	guint depth; /* so many pieces may be in flight */
 	guint in_flight;
 	gboolean lost_writes;
 	guint jukebox_ms; /* 0: the server did not ask for time */
@@ -158,7 +157,9 @@ static void fill(struct transfer *transfer, struct piece *piece)
 /* Keeps as many pieces in flight as may be, and as there is work for. */
 static void issue_all(struct transfer *transfer)
 {
-	for (guint i = 0; i < transfer->depth; i++) {
+	const guint depth = CLAMP(IN_FLIGHT_BYTES / transfer->piece_bytes, 1, NFS_WIRE_DEPTH);
+
+	for (guint i = 0; i < depth; i++) {
 		struct piece *piece = &transfer->pieces[i];
 
 		if (piece->asked)
@@ -215,7 +216,6 @@ static gboolean transfer_run(struct transfer *transfer, GError **error)
 
 	transfer->doing = doing;
 	transfer->file = nfs_object_handle(&transfer->image->object);
-	transfer->depth = CLAMP(IN_FLIGHT_BYTES / transfer->piece_bytes, 1, NFS_WIRE_DEPTH);
 	if (!nfs_link_begin(link, doing, error))
 		return FALSE;
 	if (!pump(transfer, error)) {
