@@ -118,6 +118,18 @@ gboolean handle_describe(struct handle *handle, struct image_info *info, GError 
 	return handle->transport->describe(handle, info, &cause) || failed(handle, cause, error);
 }
 
+gboolean image_info_matches(const struct image_info *info, const char *identity, const char *name,
+			    GError **error)
+{
+	if (identity && *identity && g_str_equal(identity, info->identity))
+		return TRUE;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+		    "%s is not the image it was: it is %s now, and was %s", name,
+		    *info->identity ? info->identity : "nameless",
+		    identity && *identity ? identity : "nameless");
+	return FALSE;
+}
+
 gboolean handle_resize(struct handle *handle, guint64 size_bytes, GError **error)
 {
 	GError *cause = NULL;

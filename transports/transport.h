@@ -138,6 +138,12 @@ void handle_close(struct handle *handle);
 AUTO_DEFINE(handle, handle_close)
 
 gboolean handle_describe(struct handle *handle, struct image_info *info, GError **error);
+/*
+ * Whether @info, of what is called @name, is of the image that was known as @identity.
+ * Where it is not, a PERMANENT error names both; without an identity nothing is known again.
+ */
+gboolean image_info_matches(const struct image_info *info, const char *identity, const char *name,
+			    GError **error);
 gboolean handle_resize(struct handle *handle, guint64 size_bytes, GError **error);
 
 /*

@@ -9,18 +9,14 @@ static gboolean is_same_image(struct endpoint *endpoint, const struct image_info
 {
 	const char *wanted = endpoint->end->identity;
 
-	if (wanted[0] && !g_str_equal(wanted, info->identity)) {
-		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
-			    "%s is not the image it was: it is %s now, and was %s; nothing more "
-			    "was written to it",
-			    endpoint->handle->name, info->identity[0] ? info->identity : "nameless",
-			    wanted);
+	if (wanted[0] && !image_info_matches(info, wanted, endpoint->handle->name, error)) {
+		g_prefix_error(error, "nothing more was written: ");
 		return FALSE;
 	}
 	if (endpoint->is_known && info->size_bytes != endpoint->known.size_bytes) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
-			    "%s is not the image it was: its size is %" G_GUINT64_FORMAT
-			    " now, and was %" G_GUINT64_FORMAT "; nothing more was written to it",
+			    "nothing more was written: %s is not the image it was: its size is "
+			    "%" G_GUINT64_FORMAT " now, and was %" G_GUINT64_FORMAT,
 			    endpoint->handle->name, info->size_bytes, endpoint->known.size_bytes);
 		return FALSE;
 	}

@@ -42,13 +42,10 @@ static struct handle *open_destination(struct move *move, GError **error)
 
 	if (!handle || !handle_describe(handle, &info, error) || !probe(move->job, handle, error))
 		return NULL;
-	if (g_strcmp0(info.identity, move->job->destination_identity) != 0) {
-		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
-			    "%s is not the image that was proven (%s, it was %s)",
-			    move->job->destination_url, info.identity,
-			    move->job->destination_identity);
+	if (*move->job->destination_identity &&
+	    !image_info_matches(&info, move->job->destination_identity, move->job->destination_url,
+				error))
 		return NULL;
-	}
 	return g_steal_pointer(&handle);
 }
 

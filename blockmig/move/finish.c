@@ -182,20 +182,34 @@ static char *source_user(struct move *move, GError **error)
 	return user;
 }
 
-/* A LUN or device cannot be removed: it is emptied, so that it is free for another. */
-static gboolean delete_device(struct move *move, GError **error)
+/*
+ * A LUN or device cannot be removed: it is emptied, so that it is free for another.  What
+ * took the source's place meanwhile is somebody else's, and stays.
+ */
+static gboolean erase_source(struct move *move, GError **error)
 {
-	AUTO(handle) handle =
-		handle_open(move->source->url, move->source->transport, HANDLE_WRITE, error);
+	const enum source_type type = move->job->source->source.type;
+	const gboolean is_device = type == SOURCE_BLOCK || type == SOURCE_ISCSI;
+	g_autoptr(GError) other = NULL;
+	struct image_info info;
+	AUTO(handle) handle = handle_open(move->source->url, move->source->transport,
+					  is_device ? HANDLE_WRITE : HANDLE_READ, error);
 
-	return handle && handle_zero(handle, handle->size_bytes, 0, error) &&
-	       handle_flush(handle, error);
+	if (!handle || !handle_describe(handle, &info, error))
+		return FALSE;
+	if (!image_info_matches(&info, move->job->source_identity, handle->name, &other)) {
+		move_warn(move, "the source is kept: %s", other->message);
+		return TRUE;
+	}
+	if (is_device)
+		return handle_zero(handle, handle->size_bytes, 0, error) &&
+		       handle_flush(handle, error);
+	return image_remove(move->source->url, move->source->transport, error);
 }
 
 static gboolean delete_source(struct move *move, GError **error)
 {
 	g_autoptr(GError) failure = NULL;
-	enum source_type type = move->job->source->source.type;
 	g_autofree char *user = source_user(move, &failure);
 
 	if (failure) {
@@ -206,10 +220,7 @@ static gboolean delete_source(struct move *move, GError **error)
 		move_warn(move, "%s is kept, as it is in use: %s", move->job->source_url, user);
 		return TRUE;
 	}
-	if (type == SOURCE_BLOCK || type == SOURCE_ISCSI)
-		return delete_device(move, error);
-	if (image_remove(move->source->url, move->source->transport, &failure) ||
-	    error_is(failure, BLOCKMIG_ERROR_NOT_FOUND))
+	if (erase_source(move, &failure) || error_is(failure, BLOCKMIG_ERROR_NOT_FOUND))
 		return TRUE;
 	g_propagate_error(error, g_steal_pointer(&failure));
 	return FALSE;

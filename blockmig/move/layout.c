@@ -2,6 +2,7 @@
 
 #include "blockmig/copy/qcow2.h"
 #include "blockmig/move/passes.h"
+#include "blockmig/move/phases.h"
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 
@@ -36,13 +37,12 @@ static struct extents *map_extents(const struct map *map, guint64 virtual_bytes)
 
 static gboolean write_layout(struct move *move, const struct extents *allocated, GError **error)
 {
-	const struct place *place = move->destination;
 	guint64 bytes = move->job->virtual_bytes;
-	AUTO(handle) writer = handle_open(place->url, place->transport, HANDLE_WRITE, error);
+	AUTO(handle) writer = prepare_open(move, HANDLE_WRITE, error);
 
 	if (!writer || !qcow2_finish(writer, bytes, allocated, error))
 		return FALSE;
-	AUTO(handle) reader = handle_open(place->url, place->transport, HANDLE_READ, error);
+	AUTO(handle) reader = prepare_open(move, HANDLE_READ, error);
 
 	return reader && qcow2_prove(reader, bytes, allocated, error);
 }

@@ -85,6 +85,10 @@ gboolean pass_run(struct move *move, const struct pass *pass, GError **error)
 
 	if (pass->source_identity)
 		g_strlcpy(source.identity, pass->source_identity, sizeof source.identity);
+	/* A file that is to become a layer is made by the run that fills it. */
+	if (pass->destination == move->destination->url)
+		g_strlcpy(destination.identity, job->destination_identity,
+			  sizeof destination.identity);
 	if (!ledger_pass_open(move->context.ledger, job->id, pass->name, spec.unit_bytes, units,
 			      &spec.pass, error))
 		return FALSE;

@@ -23,6 +23,11 @@ gboolean backup_run(struct move *move, GError **error);
 /* prepare.c */
 gboolean prepare_run(struct move *move, GError **error);
 gboolean prepare_undo(struct move *move, GError **error);
+/*
+ * The job's destination once it is prepared: PERMANENT where another image answers there by
+ * now.  One without an identity is told from another by nothing.
+ */
+struct handle *prepare_open(struct move *move, enum handle_mode mode, GError **error);
 
 /* freeze.c */
 enum standing freeze_probe(struct move *move, GError **error);

@@ -250,6 +250,19 @@ gboolean prepare_run(struct move *move, GError **error)
 	       (!move->context.session || claim_update(move, error));
 }
 
+struct handle *prepare_open(struct move *move, enum handle_mode mode, GError **error)
+{
+	const char *identity = move->job->destination_identity;
+	struct image_info info;
+	AUTO(handle) handle =
+		handle_open(move->destination->url, move->destination->transport, mode, error);
+
+	if (!handle || !handle_describe(handle, &info, error) ||
+	    (*identity && !image_info_matches(&info, identity, handle->name, error)))
+		return NULL;
+	return g_steal_pointer(&handle);
+}
+
 /* FALSE, with a warning, where it may still be there. */
 static gboolean is_gone(struct move *move, GError **failure)
 {
@@ -303,6 +316,18 @@ static void remove_landed(struct move *move)
 	}
 }
 
+/* A LUN or device that held nothing, unless another one answers in its place by now. */
+static gboolean empty_device(struct move *move, GError **error)
+{
+	struct image_info info;
+	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
+					  HANDLE_WRITE, error);
+
+	return handle && handle_describe(handle, &info, error) &&
+	       image_info_matches(&info, move->job->destination_identity, handle->name, error) &&
+	       handle_zero(handle, handle->size_bytes, 0, error) && handle_flush(handle, error);
+}
+
 /* Whether nothing of the copy is there any more. */
 static gboolean remove_copy(struct move *move)
 {
@@ -314,12 +339,7 @@ static gboolean remove_copy(struct move *move)
 		       is_gone(move, &failure);
 	if (!job->destination_identity || !job->destination_fresh)
 		return TRUE;
-	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
-					  HANDLE_WRITE, &failure);
-
-	return (handle && handle_zero(handle, handle->size_bytes, 0, &failure) &&
-		handle_flush(handle, &failure)) ||
-	       is_gone(move, &failure);
+	return empty_device(move, &failure) || is_gone(move, &failure);
 }
 
 /* What a dead peer does not let us remove is no reason to keep the guest waiting. */

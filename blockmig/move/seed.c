@@ -28,8 +28,7 @@ static gboolean measure_frozen(struct move *move, GError **error)
 		return FALSE;
 	if (source->size_bytes == job->content_bytes)
 		return TRUE;
-	AUTO(handle) destination = handle_open(move->destination->url, move->destination->transport,
-					       HANDLE_WRITE, error);
+	AUTO(handle) destination = prepare_open(move, HANDLE_WRITE, error);
 
 	if (!destination || !handle_resize(destination, source->size_bytes, error))
 		return FALSE;
@@ -53,8 +52,7 @@ static gboolean resize_copy(struct move *move, guint64 bytes, GError **error)
 			    job->source_url, bytes, job->content_bytes);
 		return FALSE;
 	}
-	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
-					  HANDLE_WRITE, error);
+	AUTO(handle) handle = prepare_open(move, HANDLE_WRITE, error);
 
 	if (!handle || (!image_is_device(handle) && !handle_resize(handle, bytes, error)))
 		return FALSE;
