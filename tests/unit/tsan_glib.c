@@ -1,5 +1,5 @@
 /*
- * Tells the thread sanitizer about GLib's locks.
+ * Tells the thread sanitizer about GLib's locks, and its counts of references.
  *
  * GLib takes a GMutex with atomics and futexes inside a library that is not instrumented,
  * so the sanitizer sees no order between threads that share one, and every use of
@@ -83,6 +83,22 @@ gboolean g_cond_wait_until(GCond *cond, GMutex *mutex, gint64 end_time)
 	woken = REAL(g_cond_wait_until)(cond, mutex, end_time);
 	tell_locked(mutex);
 	return woken;
+}
+
+/* Whoever is the last to let go comes after all the others. */
+static _Thread_local GDestroyNotify clear_last;
+
+static void clear_in_order(gpointer box)
+{
+	__tsan_acquire(box);
+	clear_last(box);
+}
+
+void g_atomic_rc_box_release_full(gpointer box, GDestroyNotify clear)
+{
+	__tsan_release(box);
+	clear_last = clear;
+	REAL(g_atomic_rc_box_release_full)(box, clear_in_order);
 }
 
 #else
