@@ -21,7 +21,7 @@ gboolean error_is_transient(const GError *error)
 gboolean error_code_may_pass(int code)
 {
 	return code == BLOCKMIG_ERROR_TRANSIENT || code == BLOCKMIG_ERROR_UNKNOWN ||
-	       code == BLOCKMIG_ERROR_LATER;
+	       code == BLOCKMIG_ERROR_LATER || code == BLOCKMIG_ERROR_FULL;
 }
 
 gboolean error_may_pass(const GError *error)
@@ -53,6 +53,7 @@ int error_exit_status(const GError *error)
 	case BLOCKMIG_ERROR_NOT_FOUND:
 	case BLOCKMIG_ERROR_EXISTS:
 	case BLOCKMIG_ERROR_LATER:
+	case BLOCKMIG_ERROR_FULL:
 		break;
 	}
 	return 1;
@@ -78,6 +79,11 @@ static enum blockmig_error code_of_errno(int errnum)
 	case ESHUTDOWN:
 	case ETIMEDOUT:
 		return BLOCKMIG_ERROR_TRANSIENT;
+	case EDQUOT:
+	case ENOSPC:
+		return BLOCKMIG_ERROR_FULL;
+	case EIO: /* a disk, or what is below it, that somebody may mend */
+		return BLOCKMIG_ERROR_LATER;
 	default:
 		return BLOCKMIG_ERROR_PERMANENT;
 	}

@@ -32,6 +32,7 @@ enum blockmig_error {
 	BLOCKMIG_ERROR_OPERATOR, /* past the commit point, and a person must act */
 	/* was tried for as long as may be, or cannot be for now: another run may succeed */
 	BLOCKMIG_ERROR_LATER,
+	BLOCKMIG_ERROR_FULL, /* the same, but a partial copy would take the room that is missing */
 };
 
 /* Whether a fresh handle and another try may succeed (TRANSIENT or UNKNOWN). */

@@ -287,6 +287,8 @@ static enum blockmig_error code_of_sense(const struct scsi_sense *sense)
 {
 	if (is_deferred(sense))
 		return BLOCKMIG_ERROR_TRANSIENT;
+	if (sense->ascq == ASCQ_THIN_POOL_FULL)
+		return BLOCKMIG_ERROR_FULL;
 	switch ((int)sense->key) {
 	case SCSI_SENSE_UNIT_ATTENTION:
 	case SCSI_SENSE_COMMAND_ABORTED:
@@ -294,6 +296,9 @@ static enum blockmig_error code_of_sense(const struct scsi_sense *sense)
 	case SCSI_SENSE_NOT_READY:
 		return sense->ascq == ASCQ_NEEDS_INITIALIZING ? BLOCKMIG_ERROR_PERMANENT
 							      : BLOCKMIG_ERROR_TRANSIENT;
+	case SCSI_SENSE_MEDIUM_ERROR:
+	case SCSI_SENSE_HARDWARE_ERROR:
+		return BLOCKMIG_ERROR_LATER;
 	case SCSI_SENSE_ILLEGAL_REQUEST:
 		return sense->ascq == SCSI_SENSE_ASCQ_LOGICAL_UNIT_NOT_SUPPORTED
 			       ? BLOCKMIG_ERROR_NOT_FOUND

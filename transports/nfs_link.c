@@ -30,7 +30,7 @@ static const struct {
 	 "Operation not permitted (NFS3ERR_PERM): only the owner or root may do this; see uid= "
 	 "and gid= in the URL, and root squashing in the export"},
 	{NFS3ERR_NOENT, BLOCKMIG_ERROR_NOT_FOUND, "No such file or directory (NFS3ERR_NOENT)"},
-	{NFS3ERR_IO, BLOCKMIG_ERROR_PERMANENT,
+	{NFS3ERR_IO, BLOCKMIG_ERROR_LATER,
 	 "the server's disk failed: Input/output error (NFS3ERR_IO); look at the server's log"},
 	{NFS3ERR_ACCES, BLOCKMIG_ERROR_PERMANENT,
 	 "Permission denied (NFS3ERR_ACCES); see uid= and gid= in the URL, and the export's "
@@ -40,11 +40,11 @@ static const struct {
 	{NFS3ERR_ISDIR, BLOCKMIG_ERROR_PERMANENT, "Is a directory (NFS3ERR_ISDIR)"},
 	{NFS3ERR_FBIG, BLOCKMIG_ERROR_PERMANENT,
 	 "File too large for the server's file system (NFS3ERR_FBIG)"},
-	{NFS3ERR_NOSPC, BLOCKMIG_ERROR_PERMANENT,
+	{NFS3ERR_NOSPC, BLOCKMIG_ERROR_FULL,
 	 "No space left on device (NFS3ERR_NOSPC); free some at the server, then resume"},
 	{NFS3ERR_ROFS, BLOCKMIG_ERROR_PERMANENT,
 	 "Read-only file system (NFS3ERR_ROFS); the export must be writable for this host"},
-	{NFS3ERR_DQUOT, BLOCKMIG_ERROR_PERMANENT,
+	{NFS3ERR_DQUOT, BLOCKMIG_ERROR_FULL,
 	 "Disk quota exceeded (NFS3ERR_DQUOT); raise it at the server, then resume"},
 	{NFS3ERR_STALE, BLOCKMIG_ERROR_PERMANENT,
 	 "Stale file handle (NFS3ERR_STALE): the file was removed or replaced at the server"},

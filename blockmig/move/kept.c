@@ -11,7 +11,8 @@ gboolean kept_wanted(const struct move *move)
 {
 	const struct job *job = move->job;
 
-	return (error_code_may_pass(job->failure) || job->options.keep_partial) &&
+	return ((error_code_may_pass(job->failure) && job->failure != BLOCKMIG_ERROR_FULL) ||
+		job->options.keep_partial) &&
 	       job->failure != BLOCKMIG_ERROR_INTEGRITY && job->destination_identity &&
 	       *job->destination_identity;
 }

@@ -2,9 +2,11 @@
 #include "common/error.h"
 #include "common/stop.h"
 #include "common/units.h"
+#include "tests/faked/disturb.h"
 #include "tests/faked/scene.h"
 
 #include <check.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +108,19 @@ START_TEST(an_image_that_was_booted_meanwhile_is_copied_as_it_is_now)
 }
 END_TEST
 
+/* As the message says: once there is room, the same command carries on. */
+START_TEST(a_full_destination_holds_the_copy)
+{
+	disturb_images(&(struct disturb){DISTURB_DESTINATION, DISTURB_WRITE, .errnum = ENOSPC});
+	ck_assert_int_eq(copy(), 3);
+	disturb_clear();
+	scene_new_process(&scene);
+	ck_assert_int_eq(copy(), 0);
+	ck_assert_uint_eq(jobs(), 1);
+	assert_equal();
+}
+END_TEST
+
 START_TEST(an_image_that_changed_its_size_meanwhile_is_copied_whole)
 {
 	static const guint64 sizes[] = {SCENE_BYTES + 3 * MiB + 4096, SCENE_BYTES + 512,
@@ -183,6 +198,7 @@ int main(void)
 	tcase_set_timeout(copies, 60);
 	tcase_add_checked_fixture(copies, setup, teardown);
 	tcase_add_test(copies, an_image_that_was_booted_meanwhile_is_copied_as_it_is_now);
+	tcase_add_test(copies, a_full_destination_holds_the_copy);
 	tcase_add_loop_test(copies, an_image_that_changed_its_size_meanwhile_is_copied_whole, 0, 4);
 	tcase_add_test(copies, a_layout_for_another_size_is_begun_anew);
 	tcase_add_test(copies, an_image_that_a_guest_writes_to_is_waited_for);

@@ -100,6 +100,35 @@ static void put_file(gsize bytes)
 	ck_assert(g_file_set_contents(path, text, (gssize)bytes, NULL));
 }
 
+static void break_destination(void *errnum)
+{
+	disturb_images(&(struct disturb){DISTURB_DESTINATION, DISTURB_WRITE,
+					 .errnum = GPOINTER_TO_INT(errnum)});
+}
+
+/* One would take the room that is missing; the other disk may be mended. */
+START_TEST(a_copy_stays_where_its_disk_failed_and_goes_where_it_was_full)
+{
+	static const struct {
+		int errnum;
+		const char *left;
+	} failures[] = {{ENOSPC, ""}, {EDQUOT, ""}, {EIO, "disk.raw\n"}};
+
+	moves_open_running();
+	scene.options.on_failure = ON_FAILURE_ROLLBACK;
+	moves_at("snapshot", 1, FAKE_AFTER, break_destination,
+		 GINT_TO_POINTER(failures[_i].errnum));
+	moves_fails(1);
+	disturb_clear();
+	scene_assert_home_leaving(&scene, failures[_i].left);
+	ck_assert_uint_eq(kept_count(), *failures[_i].left ? 1 : 0);
+	moves_done();
+	scene_assert_moved(&scene, "raw");
+	ck_assert_uint_eq(kept_count(), 0);
+	scene_close(&scene);
+}
+END_TEST
+
 START_TEST(a_file_that_took_the_copys_place_is_left_alone)
 {
 	die("block-copy", FAKE_BEFORE);
@@ -296,6 +325,8 @@ int main(void)
 	tcase_add_loop_test(copy, a_copy_that_cannot_be_removed_is_left_behind_and_known, 0,
 			    G_N_ELEMENTS(refusals));
 	tcase_add_test(copy, a_copy_whose_connection_is_cut_is_removed_over_another);
+	tcase_add_loop_test(copy, a_copy_stays_where_its_disk_failed_and_goes_where_it_was_full, 0,
+			    3);
 	tcase_add_test(copy, a_file_that_took_the_copys_place_is_left_alone);
 	tcase_add_test(copy, a_file_that_was_made_as_we_died_is_removed);
 	tcase_add_loop_test(copy, a_file_that_is_not_as_we_make_it_is_left_alone, 0, 2);

@@ -312,28 +312,40 @@ END_TEST
 static const struct {
 	enum nfs_side side;
 	guint procedure, status;
+	enum blockmig_error code;
 	const char *words;
 } errors[] = {
-	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_NOSPC, "No space left on device"},
-	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_DQUOT, "Disk quota exceeded"},
-	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_IO, "Input/output error"},
-	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_STALE, "Stale file handle"},
-	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_ROFS, "Read-only file system"},
-	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_ACCES, "Permission denied"},
-	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_NOSPC, "No space left on device"},
-	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_DQUOT, "Disk quota exceeded"},
-	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_IO, "Input/output error"},
-	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_STALE, "Stale file handle"},
-	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_ROFS, "Read-only file system"},
-	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_ACCES, "Permission denied"},
-	{NFS_IS_DESTINATION, NFS3_READ, NFS3ERR_IO, "Input/output error"},
-	{NFS_IS_DESTINATION, NFS3_READ, NFS3ERR_STALE, "Stale file handle"},
-	{NFS_IS_DESTINATION, NFS3_READ, NFS3ERR_ACCES, "Permission denied"},
-	{NFS_IS_SOURCE, NFS3_READ, NFS3ERR_IO, "Input/output error"},
-	{NFS_IS_SOURCE, NFS3_READ, NFS3ERR_STALE, "Stale file handle"},
-	{NFS_IS_SOURCE, NFS3_READ, NFS3ERR_ACCES, "Permission denied"},
-	{NFS_IS_SOURCE, NFS3_LOOKUP, NFS3ERR_ACCES, "Permission denied"},
-	{NFS_IS_SOURCE, NFS3_GETATTR, NFS3ERR_STALE, "Stale file handle"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_NOSPC, BLOCKMIG_ERROR_FULL,
+	 "No space left on device"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_DQUOT, BLOCKMIG_ERROR_FULL, "Disk quota exceeded"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_IO, BLOCKMIG_ERROR_LATER, "Input/output error"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_STALE, BLOCKMIG_ERROR_PERMANENT,
+	 "Stale file handle"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_ROFS, BLOCKMIG_ERROR_PERMANENT,
+	 "Read-only file system"},
+	{NFS_IS_DESTINATION, NFS3_WRITE, NFS3ERR_ACCES, BLOCKMIG_ERROR_PERMANENT,
+	 "Permission denied"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_NOSPC, BLOCKMIG_ERROR_FULL,
+	 "No space left on device"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_DQUOT, BLOCKMIG_ERROR_FULL,
+	 "Disk quota exceeded"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_IO, BLOCKMIG_ERROR_LATER, "Input/output error"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_STALE, BLOCKMIG_ERROR_PERMANENT,
+	 "Stale file handle"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_ROFS, BLOCKMIG_ERROR_PERMANENT,
+	 "Read-only file system"},
+	{NFS_IS_DESTINATION, NFS3_COMMIT, NFS3ERR_ACCES, BLOCKMIG_ERROR_PERMANENT,
+	 "Permission denied"},
+	{NFS_IS_DESTINATION, NFS3_READ, NFS3ERR_IO, BLOCKMIG_ERROR_LATER, "Input/output error"},
+	{NFS_IS_DESTINATION, NFS3_READ, NFS3ERR_STALE, BLOCKMIG_ERROR_PERMANENT,
+	 "Stale file handle"},
+	{NFS_IS_DESTINATION, NFS3_READ, NFS3ERR_ACCES, BLOCKMIG_ERROR_PERMANENT,
+	 "Permission denied"},
+	{NFS_IS_SOURCE, NFS3_READ, NFS3ERR_IO, BLOCKMIG_ERROR_LATER, "Input/output error"},
+	{NFS_IS_SOURCE, NFS3_READ, NFS3ERR_STALE, BLOCKMIG_ERROR_PERMANENT, "Stale file handle"},
+	{NFS_IS_SOURCE, NFS3_READ, NFS3ERR_ACCES, BLOCKMIG_ERROR_PERMANENT, "Permission denied"},
+	{NFS_IS_SOURCE, NFS3_LOOKUP, NFS3ERR_ACCES, BLOCKMIG_ERROR_PERMANENT, "Permission denied"},
+	{NFS_IS_SOURCE, NFS3_GETATTR, NFS3ERR_STALE, BLOCKMIG_ERROR_PERMANENT, "Stale file handle"},
 };
 
 static void plan_error(guint i, guint skip, guint times)
@@ -352,7 +364,7 @@ START_TEST(an_error_of_the_server_is_told_and_the_next_run_goes_on)
 
 	begin(errors[_i].side);
 	plan_error((guint)_i, moves_data ? 20 : 0, 1);
-	nfs_copying_assert_fails(&nfs, BLOCKMIG_ERROR_PERMANENT, errors[_i].words);
+	nfs_copying_assert_fails(&nfs, errors[_i].code, errors[_i].words);
 	if (moves_data)
 		ck_assert_ptr_nonnull(strstr(nfs.copying.error->message, " bytes at "));
 	nfs_copying_assert_copied(&nfs);
@@ -365,7 +377,7 @@ START_TEST(an_error_that_stays_ends_every_run_in_the_servers_words)
 	begin(errors[_i].side);
 	plan_error((guint)_i, 0, NFS_SCRIPT_ALWAYS);
 	for (guint run = 0; run < 2; run++)
-		nfs_copying_assert_fails(&nfs, BLOCKMIG_ERROR_PERMANENT, errors[_i].words);
+		nfs_copying_assert_fails(&nfs, errors[_i].code, errors[_i].words);
 	end();
 }
 END_TEST

@@ -198,7 +198,7 @@ static void mount_small(const char *path, const char *options)
 	ck_assert_int_eq(mount("tmpfs", path, "tmpfs", 0, options), 0);
 }
 
-START_TEST(a_full_disk_is_named_and_permanent)
+START_TEST(a_full_disk_is_named)
 {
 	g_autofree char *mounted = temp_path("full");
 	AUTO(url) url = NULL;
@@ -209,7 +209,7 @@ START_TEST(a_full_disk_is_named_and_permanent)
 	AUTO(handle) handle = new_image("full/image", 2 * MiB, &url);
 	pattern_fill(data, 2 * MiB, 1);
 	ck_assert(!handle_write(handle, data, 2 * MiB, 0, &error));
-	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_FULL));
 	ck_assert_ptr_nonnull(strstr(error->message, url->path));
 	ck_assert_ptr_nonnull(strstr(error->message, g_strerror(ENOSPC)));
 	transport_buffer_free(data);
@@ -250,7 +250,7 @@ START_TEST(a_failed_flush_is_not_followed_by_a_successful_one)
 
 	failing_syncs = 1;
 	ck_assert(!handle_flush(handle, &error));
-	ck_assert(error_is(error, BLOCKMIG_ERROR_PERMANENT));
+	ck_assert(error_is(error, BLOCKMIG_ERROR_LATER));
 	ck_assert_ptr_nonnull(strstr(error->message, g_strerror(EIO)));
 	/* The kernel tells it once; what was lost is still lost. */
 	ck_assert(!handle_flush(handle, NULL));
@@ -448,7 +448,7 @@ int main(void)
 	tcase_add_test(tcase, a_copy_leaves_nothing_in_the_page_cache);
 	tcase_add_test(tcase, what_the_cache_holds_and_what_the_disk_holds_make_one_image);
 	tcase_add_test(tcase, a_file_that_was_cut_short_is_an_error);
-	tcase_add_test(tcase, a_full_disk_is_named_and_permanent);
+	tcase_add_test(tcase, a_full_disk_is_named);
 	tcase_add_test(tcase, a_file_system_without_the_extras_works);
 	tcase_add_test(tcase, a_failed_flush_is_not_followed_by_a_successful_one);
 	tcase_add_test(tcase, a_zeroed_range_is_thin_and_reads_as_zeros);

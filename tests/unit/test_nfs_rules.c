@@ -118,14 +118,14 @@ START_TEST(server_that_needs_time_for_ever_is_transient)
 }
 END_TEST
 
-START_TEST(full_server_is_permanent_and_named_in_words)
+START_TEST(full_server_is_named_in_words)
 {
 	g_autoptr(GError) error = NULL;
 
 	script->write_status = NFS3ERR_NOSPC;
 	AUTO(handle) handle = open_disk();
 	ck_assert(!handle_write(handle, data, NFS_SCRIPT_BYTES, 0, &error));
-	assert_code(error, BLOCKMIG_ERROR_PERMANENT);
+	assert_code(error, BLOCKMIG_ERROR_FULL);
 	ck_assert_ptr_nonnull(strstr(error->message, "No space left on device"));
 	ck_assert_ptr_nonnull(strstr(error->message, "/export/disk"));
 	g_clear_error(&error);
@@ -235,7 +235,7 @@ static Suite *suite(void)
 	tcase_add_test(scripted, short_answers_are_asked_on);
 	tcase_add_test(scripted, server_that_needs_time_is_given_it);
 	tcase_add_test(scripted, server_that_needs_time_for_ever_is_transient);
-	tcase_add_test(scripted, full_server_is_permanent_and_named_in_words);
+	tcase_add_test(scripted, full_server_is_named_in_words);
 	tcase_add_test(scripted, verifier_that_changes_in_mid_write_is_transient_without_a_flush);
 	tcase_add_test(scripted, verifier_that_changes_before_the_commit_fails_the_flush);
 	tcase_add_test(scripted, verifier_may_change_between_two_flushes);
