@@ -41,6 +41,8 @@ void backoff_success(struct backoff *backoff)
 
 gboolean backoff_wait(struct backoff *backoff, GError **error)
 {
+	if (!stop_check(error))
+		return FALSE;
 	if (backoff->until == 0) {
 		backoff->until = deadline_in(backoff->retry_for_ms);
 		backoff->wait_ms = WAIT_FIRST_MS;

@@ -65,7 +65,7 @@ void engine_thread_ended(struct engine *engine)
 
 gboolean engine_may_retry(struct engine *engine, struct backoff *backoff, GError **error)
 {
-	return engine_ending(engine) == GO_ON && endpoint_may_retry(backoff, error);
+	return !g_atomic_int_get(&engine->failed) && endpoint_may_retry(backoff, error);
 }
 
 /* ---- before the threads ------------------------------------------------------------ */

@@ -277,6 +277,31 @@ START_TEST(a_stop_ends_at_a_checkpoint_and_nothing_is_sent_twice)
 }
 END_TEST
 
+static gboolean stop_and_cut(const struct memory_event *event, void *data, GError **error)
+{
+	(void)data;
+	if (event->op != MEMORY_WRITE)
+		return TRUE;
+	stop_request();
+	g_set_error_literal(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, "cut");
+	return FALSE;
+}
+
+/* Whoever stops what hangs wants it held, not put back: also where the time for tries is up. */
+START_TEST(a_stop_while_the_peer_does_not_answer_is_a_stop)
+{
+	copying_begin_dense(&copying, 32 * MiB);
+	copying.destination->hook = stop_and_cut;
+	copying.spec.retry_for_ms = _i ? 60 * 1000 : 0;
+	copying_assert_fails(&copying, BLOCKMIG_ERROR_STOPPED, "");
+
+	stop_reset();
+	copying.destination->hook = NULL;
+	copying_assert_copied(&copying);
+	copying_end(&copying);
+}
+END_TEST
+
 START_TEST(a_second_stop_ends_at_once_and_sends_a_window_again_at_most)
 {
 	copying_begin_dense(&copying, 32 * MiB);
@@ -430,6 +455,7 @@ static void add_stops(Suite *suite)
 	tcase_add_unchecked_fixture(tests, temp_make, temp_remove);
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, a_stop_ends_at_a_checkpoint_and_nothing_is_sent_twice);
+	tcase_add_loop_test(tests, a_stop_while_the_peer_does_not_answer_is_a_stop, 0, 2);
 	tcase_add_test(tests, a_second_stop_ends_at_once_and_sends_a_window_again_at_most);
 	tcase_add_test(tests, done_units_of_an_earlier_run_are_only_read_back);
 	tcase_add_test(tests, what_rotted_since_an_earlier_run_is_sent_again);
