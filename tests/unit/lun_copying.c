@@ -40,6 +40,7 @@ static void copying_prepare(struct lun_copying *mine)
 	copying->source_end.config = &mine->config;
 	copying->destination_end.config = &mine->config;
 	copying->spec.fresh = FALSE;
+	copying->spec.prove = !mine->unproven;
 	copying->spec.retry_for_ms = LUN_RETRY_MS;
 }
 
@@ -76,6 +77,12 @@ void lun_copying_again(struct lun_copying *mine, guint seed)
 	copying_prepare(mine);
 }
 
+void lun_copying_prove(struct lun_copying *mine, gboolean prove)
+{
+	mine->unproven = !prove;
+	mine->copying.spec.prove = prove;
+}
+
 void lun_copying_zero(struct lun_copying *mine, gsize offset, gsize count)
 {
 	g_autofree char *backing = iscsi_server_backing(mine->lun);
@@ -104,13 +111,26 @@ gboolean lun_copying_is_equal(const struct lun_copying *mine)
 	       memcmp(found, mine->content, mine->content_bytes) == 0;
 }
 
-void lun_copying_assert_copied(struct lun_copying *mine)
+static void assert_equal(struct lun_copying *mine)
 {
 	struct copying *copying = &mine->copying;
 
 	ck_assert_msg(copying_run(copying), "%s", copying->error ? copying->error->message : "?");
 	ck_assert(lun_copying_is_equal(mine));
-	ck_assert_uint_eq(copying->totals.units_proven, copying->totals.units_total);
+	ck_assert_uint_eq(copying->totals.units_proven,
+			  mine->unproven ? 0 : copying->totals.units_total);
+}
+
+void lun_copying_assert_copied(struct lun_copying *mine)
+{
+	assert_equal(mine);
+	ck_assert_uint_eq(mine->copying.totals.mismatches, 0);
+}
+
+void lun_copying_assert_mended(struct lun_copying *mine)
+{
+	assert_equal(mine);
+	ck_assert_uint_ge(mine->copying.totals.mismatches, 1);
 }
 
 void lun_copying_assert_fails(struct lun_copying *mine, enum blockmig_error code, const char *words)

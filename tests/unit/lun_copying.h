@@ -36,6 +36,7 @@ struct lun_copying {
 	guint8 *content;
 	gsize content_bytes;
 	gboolean from_lun;
+	gboolean unproven; /* no read-back: what the window does must do alone */
 	char *file;
 };
 
@@ -43,14 +44,21 @@ struct lun_copying {
 void lun_copying_begin(struct lun_copying *mine, int lun, gsize content_bytes, gboolean from_lun);
 /* Another copy, with another ledger and content: @seed. */
 void lun_copying_again(struct lun_copying *mine, guint seed);
+/* Whether this copy and those after it are read back; at first they are. */
+void lun_copying_prove(struct lun_copying *mine, gboolean prove);
 /* Makes a part of the source zeros; of a file, or of a LUN that is not thin. */
 void lun_copying_zero(struct lun_copying *mine, gsize offset, gsize count);
 void lun_copying_end(struct lun_copying *mine);
 
 /* Whether the destination holds the content. */
 gboolean lun_copying_is_equal(const struct lun_copying *mine);
-/* Runs it: all is equal and proven; or it fails with this code and words, in limited time. */
+/*
+ * Runs it: all is equal, proven where asked, and the read-back found nothing to mend; or
+ * it had to, where bits flip or what was never stored is acknowledged; or it fails with
+ * this code and words, in limited time.
+ */
 void lun_copying_assert_copied(struct lun_copying *mine);
+void lun_copying_assert_mended(struct lun_copying *mine);
 void lun_copying_assert_fails(struct lun_copying *mine, enum blockmig_error code,
 			      const char *words);
 

@@ -297,6 +297,8 @@ static gboolean pass(struct link *link, int from, int to)
 	case PROXY_DROP:
 		return TRUE;
 	case PROXY_REFUSE:
+		if (fault.call)
+			fault.call(fault.data);
 		refuse(link, pdu, &fault);
 		break;
 	case PROXY_CALL:

@@ -29,7 +29,8 @@ enum proxy_act {
 	PROXY_CUT,	 /* `at` bytes of the PDU pass, then both sides are closed */
 	PROXY_FLIP,	 /* the lowest bit of byte `at` changes */
 	PROXY_BLACKHOLE, /* behind byte `at` nothing passes any more, nor is it closed */
-	PROXY_REFUSE,	 /* a command: not executed, answered with `status` (0: good) and sense */
+	PROXY_REFUSE,	 /* a command: `call` is called where there is one; not executed, answered
+			    with `status` (0: good) and sense */
 	PROXY_DROP,	 /* the PDU alone is lost */
 	PROXY_CALL,	 /* `call` is called, then the PDU passes */
 	PROXY_APPEND,	 /* `bytes` more of data, `text` */

@@ -41,6 +41,8 @@ static void cut_at(enum proxy_pdu pdu, int operation, gsize at)
 	const struct proxy_fault fault = {
 		.act = PROXY_CUT, .pdu = pdu, .operation = operation, .times = 1, .at = at};
 
+	/* Every other one, but of those that the read-back sends. */
+	lun_copying_prove(&mine, at % 2 || (operation == LUN_READ && !mine.from_lun));
 	lun_copying_again(&mine, (guint)at + 2);
 	proxy_spoil(mine.proxy, &fault);
 	lun_copying_assert_copied(&mine);
