@@ -193,11 +193,15 @@ static gboolean connect_portal(struct iscsi_session *session, GError **error)
 	return TRUE;
 }
 
-/* Sets *redirect to the portal that the target sends us to, if it does. */
+/*
+ * Within another stall limit.  Sets *redirect to the portal that the target sends us to,
+ * if it does.
+ */
 static gboolean log_in(struct iscsi_session *session, char **redirect, GError **error)
 {
 	struct progress progress = {0};
 
+	session->stalled = deadline_in(session->stall_ms);
 	if (iscsi_login_async(session->iscsi, on_progress, &progress) != 0) {
 		refuse_login(session, error);
 		return FALSE;
@@ -346,6 +350,7 @@ struct iscsi_session *iscsi_session_open(const struct url *url, int lun,
 	session->name = url_format(url);
 	session->lun = MAX(lun, 0);
 	session->stall_ms = config->stall_ms ? config->stall_ms : STALL_DEFAULT_MS;
+	session->in_flight = g_ptr_array_new();
 	session->retired = g_ptr_array_new_with_free_func(free_task);
 	session->isid = isid_take();
 	if (session->isid == ISIDS) {
@@ -363,6 +368,7 @@ void iscsi_session_close(struct iscsi_session *session)
 	if (session->iscsi)
 		iscsi_destroy_context(session->iscsi);
 	isid_give_back(session->isid);
+	g_ptr_array_unref(session->in_flight);
 	g_ptr_array_unref(session->retired);
 	g_free(session->name);
 	g_free(session->peer);

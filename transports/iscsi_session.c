@@ -8,13 +8,12 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum {
 	BUSY_FIRST_MS = 50,
 	BUSY_MOST_MS = 2000,
-	PING_BYTES = 52, /* a NOP-In with its digest */
+	SLICE_BYTES = 8192, /* so much data counts as progress */
 	ASCQ_NEEDS_INITIALIZING = 0x0402,
 	ASCQ_THIN_POOL_FULL = 0x2707,
 };
@@ -31,6 +30,7 @@ void iscsi_session_lose(struct iscsi_session *session, const char *why, GError *
 	if (session->iscsi)
 		iscsi_destroy_context(session->iscsi);
 	session->iscsi = NULL;
+	g_ptr_array_set_size(session->in_flight, 0);
 	if (session->host)
 		address_blame(session->host, session->port, loss);
 	g_ptr_array_set_size(session->retired, 0);
@@ -50,23 +50,24 @@ gboolean iscsi_session_begin(struct iscsi_session *session, const char *doing, G
 	return TRUE;
 }
 
-/*
- * A target whose disk hangs still sends its pings: those alone are no progress.
- */
-static gboolean moves_data(int fd, short events)
+/* In whole slices: libiscsi keeps count of those that it has left behind. */
+static gsize moved_bytes(const GPtrArray *tasks)
 {
-	int waiting = 0;
+	gsize bytes = 0;
 
-	if (events & POLLOUT)
-		return TRUE;
-	return ioctl(fd, FIONREAD, &waiting) == 0 && waiting > PING_BYTES;
+	for (guint i = 0; i < tasks->len; i++) {
+		const struct scsi_task *task = tasks->pdata[i];
+
+		bytes += task->iovector_in.offset + task->iovector_out.offset;
+	}
+	return bytes;
 }
 
 /*
  * Corked while it writes: a target that names no MaxRecvDataSegmentLength gets its data
  * in PDUs of 8 KiB, with two system calls each, which would be a packet each.
  */
-static int service(struct iscsi_session *session, int fd, short events)
+static int service_corked(struct iscsi_session *session, int fd, short events)
 {
 	int on = 1, off = 0, status;
 
@@ -75,6 +76,16 @@ static int service(struct iscsi_session *session, int fd, short events)
 	status = iscsi_service(session->iscsi, events);
 	if (events & POLLOUT)
 		setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+	return status;
+}
+
+static int service(struct iscsi_session *session, int fd, short events)
+{
+	const gsize before = moved_bytes(session->in_flight) + moved_bytes(session->retired);
+	const int status = service_corked(session, fd, events);
+
+	if (moved_bytes(session->in_flight) + moved_bytes(session->retired) != before)
+		session->stalled = deadline_in(session->stall_ms);
 	return status;
 }
 
@@ -103,12 +114,8 @@ gboolean iscsi_session_turn(struct iscsi_session *session, int wait_ms, GError *
 		iscsi_session_lose(session, address_socket_error(wait.fd), error);
 		return FALSE;
 	}
-	if (ready > 0) {
-		if (moves_data(wait.fd, wait.revents))
-			session->stalled = deadline_in(session->stall_ms);
-		if (service(session, wait.fd, wait.revents) != 0 || session->cancelled)
-			return lose_with_cause(session, error);
-	}
+	if (ready > 0 && (service(session, wait.fd, wait.revents) != 0 || session->cancelled))
+		return lose_with_cause(session, error);
 	if (deadline_passed(session->stalled)) {
 		g_autofree char *why = g_strdup_printf("no answer for %u ms", session->stall_ms);
 		iscsi_session_lose(session, why, error);
@@ -143,6 +150,7 @@ static void on_answer(struct iscsi_context *iscsi G_GNUC_UNUSED, int status,
 	struct iscsi_command *command = submission->command;
 	const struct scsi_task *task = command->task;
 
+	g_ptr_array_remove_fast(submission->session->in_flight, command->task);
 	command->in_flight = FALSE;
 	command->status = status;
 	command->sense = task->sense;
@@ -156,6 +164,25 @@ static void on_answer(struct iscsi_context *iscsi G_GNUC_UNUSED, int status,
 	g_free(submission);
 }
 
+/* In the task's own memory: it is looked at as long as the task lives. */
+static void attach_buffer(const struct iscsi_command *command)
+{
+	const gsize count = (command->bytes + SLICE_BYTES - 1) / SLICE_BYTES;
+	struct scsi_iovec *slices = scsi_malloc(command->task, count * sizeof(*slices));
+	char *at = command->buffer;
+	gsize left = command->bytes;
+
+	for (gsize i = 0; i < count; i++) {
+		slices[i] = (struct scsi_iovec){at, MIN(left, (gsize)SLICE_BYTES)};
+		at += slices[i].iov_len;
+		left -= slices[i].iov_len;
+	}
+	if (command->task->xfer_dir == SCSI_XFER_WRITE)
+		scsi_task_set_iov_out(command->task, slices, (int)count);
+	else
+		scsi_task_set_iov_in(command->task, slices, (int)count);
+}
+
 gboolean iscsi_session_submit(struct iscsi_session *session, struct iscsi_command *command,
 			      GError **error)
 {
@@ -163,21 +190,14 @@ gboolean iscsi_session_submit(struct iscsi_session *session, struct iscsi_comman
 
 	submission->session = session;
 	submission->command = command;
-	if (command->buffer) {
-		/* In the task's own memory: it is looked at as long as the task lives. */
-		struct scsi_iovec *vector = scsi_malloc(command->task, sizeof(*vector));
-
-		*vector = (struct scsi_iovec){command->buffer, command->bytes};
-		if (command->task->xfer_dir == SCSI_XFER_WRITE)
-			scsi_task_set_iov_out(command->task, vector, 1);
-		else
-			scsi_task_set_iov_in(command->task, vector, 1);
-	}
+	if (command->buffer)
+		attach_buffer(command);
 	if (iscsi_scsi_command_async(session->iscsi, session->lun, command->task, on_answer, NULL,
 				     submission) != 0) {
 		g_free(submission);
 		return lose_with_cause(session, error);
 	}
+	g_ptr_array_add(session->in_flight, command->task);
 	command->in_flight = TRUE;
 	return TRUE;
 }

@@ -28,8 +28,9 @@ struct iscsi_session {
 	int port;
 	char *doing; /* "read of 4096 bytes at 0", for errors */
 	int lun;
-	guint isid;	    /* see iscsi_login.c */
-	GPtrArray *retired; /* tasks that failed: data of theirs may still be queued */
+	guint isid;	      /* see iscsi_login.c */
+	GPtrArray *in_flight; /* tasks without an answer, owned by their commands */
+	GPtrArray *retired;   /* tasks that failed: data of theirs may still be queued */
 	guint stall_ms;
 	deadline_ms stalled;
 	gboolean cancelled; /* libiscsi gave the tasks up */
@@ -53,7 +54,10 @@ struct iscsi_command {
 /* As nfs_link_begin. */
 gboolean iscsi_session_begin(struct iscsi_session *session, const char *doing, GError **error);
 
-/* As nfs_link_turn. */
+/*
+ * As nfs_link_turn.  Progress is an answer, or data of our commands, a slice of 8 KiB at
+ * least: a target whose disk hangs still pings, and is answered.
+ */
 gboolean iscsi_session_turn(struct iscsi_session *session, int wait_ms, GError **error);
 
 /*

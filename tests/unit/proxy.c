@@ -1,4 +1,6 @@
-#include "tests/unit/proxy.h"
+#include "tests/unit/proxy_pdu.h"
+
+#include "common/deadline.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -9,19 +11,11 @@
 #include <unistd.h>
 
 enum {
-	OPCODE_MASK = 0x3f,
 	LOGIN = 0x03,
-	AHS_AT = 4,
-	LENGTH_AT = 5,
 	LUN_AT = 9, /* flat and peripheral addressing of small numbers */
-	TAG_AT = 16,
 	CDB_AT = 32,
-	RESIDUAL_AT = 44,
-	FINAL = 0x80,
 	DIGEST_BYTES = 4,
 	NO_SUCH_OPERATION = 0xff, /* what a refused command becomes for the target */
-	CHECK_CONDITION = 0x02,
-	SENSE_BYTES = 18,
 };
 
 struct proxy {
@@ -44,6 +38,8 @@ struct link {
 	GHashTable *operations; /* by the initiator's task tag */
 	GHashTable *refused;	/* task tag to struct proxy_fault */
 	gboolean is_silent;
+	guint ping_ms;		    /* 0: silence is silent */
+	struct pdu_serials serials; /* the target's latest */
 };
 
 /* ---- sockets ------------------------------------------------------------------------- */
@@ -117,38 +113,8 @@ static gboolean transmit(int fd, const guint8 *buffer, gsize count)
 	return TRUE;
 }
 
-/* ---- PDUs ---------------------------------------------------------------------------- */
-
-static guint opcode_of(const GByteArray *pdu)
-{
-	return pdu->data[0] & OPCODE_MASK;
-}
-
-static guint32 tag_of(const GByteArray *pdu)
-{
-	guint32 tag;
-
-	memcpy(&tag, pdu->data + TAG_AT, sizeof(tag));
-	return tag;
-}
-
-static gsize length_of(const GByteArray *pdu)
-{
-	return (gsize)pdu->data[LENGTH_AT] << 16 | (gsize)pdu->data[LENGTH_AT + 1] << 8 |
-	       pdu->data[LENGTH_AT + 2];
-}
-
-static void length_set(GByteArray *pdu, gsize length)
-{
-	pdu->data[LENGTH_AT] = (guint8)(length >> 16);
-	pdu->data[LENGTH_AT + 1] = (guint8)(length >> 8);
-	pdu->data[LENGTH_AT + 2] = (guint8)length;
-}
-
-static gsize padded(gsize length)
-{
-	return (length + 3) / 4 * 4;
-}
+/* ---- PDUs and faults ----------------------------------------------------------------------------
+ */
 
 static GByteArray *pdu_receive(const struct link *link, int fd)
 {
@@ -158,10 +124,10 @@ static GByteArray *pdu_receive(const struct link *link, int fd)
 	g_byte_array_set_size(pdu, PROXY_HEADER_BYTES);
 	if (!receive(link, fd, pdu->data, PROXY_HEADER_BYTES))
 		return NULL;
-	rest = padded(length_of(pdu)) + (gsize)pdu->data[AHS_AT] * 4;
+	rest = pdu_rest_bytes(pdu);
 	g_mutex_lock(&link->proxy->mutex);
-	if (link->proxy->has_digest && opcode_of(pdu) != LOGIN &&
-	    opcode_of(pdu) != PROXY_LOGIN_RESPONSE)
+	if (link->proxy->has_digest && pdu_opcode(pdu) != LOGIN &&
+	    pdu_opcode(pdu) != PROXY_LOGIN_RESPONSE)
 		rest += DIGEST_BYTES;
 	g_mutex_unlock(&link->proxy->mutex);
 	g_byte_array_set_size(pdu, (guint)(PROXY_HEADER_BYTES + rest));
@@ -172,9 +138,9 @@ static GByteArray *pdu_receive(const struct link *link, int fd)
 
 static void remember_command(struct link *link, GByteArray *pdu)
 {
-	if (opcode_of(pdu) != PROXY_COMMAND)
+	if (pdu_opcode(pdu) != PROXY_COMMAND)
 		return;
-	g_hash_table_insert(link->operations, GUINT_TO_POINTER(tag_of(pdu)),
+	g_hash_table_insert(link->operations, GUINT_TO_POINTER(pdu_tag(pdu)),
 			    GINT_TO_POINTER((int)pdu->data[CDB_AT]));
 	if (link->lun >= 0)
 		pdu->data[LUN_AT] = (guint8)link->lun;
@@ -184,12 +150,12 @@ static void remember_command(struct link *link, GByteArray *pdu)
 static struct proxy_fault fault_for(struct link *link, const GByteArray *pdu)
 {
 	const int operation = GPOINTER_TO_INT(
-		g_hash_table_lookup(link->operations, GUINT_TO_POINTER(tag_of(pdu))));
+		g_hash_table_lookup(link->operations, GUINT_TO_POINTER(pdu_tag(pdu))));
 	struct proxy *proxy = link->proxy;
 	struct proxy_fault *fault = &proxy->fault, strike = {.act = PROXY_NOTHING};
 
 	g_mutex_lock(&proxy->mutex);
-	if (fault->act != PROXY_NOTHING && fault->pdu == opcode_of(pdu) && fault->times > 0 &&
+	if (fault->act != PROXY_NOTHING && fault->pdu == pdu_opcode(pdu) && fault->times > 0 &&
 	    (fault->operation == PROXY_ANY || fault->operation == operation)) {
 		if (fault->skip > 0) {
 			fault->skip--;
@@ -207,7 +173,7 @@ static struct proxy_fault fault_for(struct link *link, const GByteArray *pdu)
 /* The target answers an operation that it does not know; the answer becomes ours. */
 static void refuse(struct link *link, GByteArray *pdu, const struct proxy_fault *fault)
 {
-	g_hash_table_insert(link->refused, GUINT_TO_POINTER(tag_of(pdu)),
+	g_hash_table_insert(link->refused, GUINT_TO_POINTER(pdu_tag(pdu)),
 			    g_memdup2(fault, sizeof(*fault)));
 	pdu->data[CDB_AT] = NO_SUCH_OPERATION;
 }
@@ -215,59 +181,38 @@ static void refuse(struct link *link, GByteArray *pdu, const struct proxy_fault 
 /* The target sends zeros with its own answer. */
 static gboolean is_data_of_refused(struct link *link, const GByteArray *pdu)
 {
-	return opcode_of(pdu) == PROXY_DATA_IN &&
-	       g_hash_table_contains(link->refused, GUINT_TO_POINTER(tag_of(pdu)));
+	return pdu_opcode(pdu) == PROXY_DATA_IN &&
+	       g_hash_table_contains(link->refused, GUINT_TO_POINTER(pdu_tag(pdu)));
 }
 
 static void rewrite_answer(struct link *link, GByteArray *pdu)
 {
-	const gpointer tag = GUINT_TO_POINTER(tag_of(pdu));
+	const gpointer tag = GUINT_TO_POINTER(pdu_tag(pdu));
 	const struct proxy_fault *fault = g_hash_table_lookup(link->refused, tag);
-	guint8 sense[2 + SENSE_BYTES] = {0, SENSE_BYTES};
 
-	if (opcode_of(pdu) != PROXY_RESPONSE || !fault)
+	if (pdu_opcode(pdu) != PROXY_RESPONSE || !fault)
 		return;
-	g_byte_array_set_size(pdu, PROXY_HEADER_BYTES);
-	pdu->data[1] = FINAL;
-	pdu->data[3] = fault->status;
-	memset(pdu->data + RESIDUAL_AT, 0, 4);
-	length_set(pdu, 0);
-	if (fault->status == CHECK_CONDITION) {
-		sense[2] = fault->deferred ? 0x71 : 0x70;
-		sense[2 + 2] = fault->key;
-		sense[2 + 7] = SENSE_BYTES - 8;
-		sense[2 + 12] = (guint8)(fault->ascq >> 8);
-		sense[2 + 13] = (guint8)fault->ascq;
-		length_set(pdu, sizeof(sense));
-		g_byte_array_append(pdu, sense, sizeof(sense));
-	}
+	pdu_answer(pdu, fault);
 	g_hash_table_remove(link->refused, tag);
-}
-
-/* Behind the data that is there, in a PDU without additional headers or digests. */
-static void append(GByteArray *pdu, const struct proxy_fault *fault)
-{
-	static const guint8 padding[3];
-	const gsize length = length_of(pdu) + fault->bytes;
-
-	g_byte_array_set_size(pdu, (guint)(PROXY_HEADER_BYTES + length_of(pdu)));
-	g_byte_array_append(pdu, (const guint8 *)fault->text, (guint)fault->bytes);
-	g_byte_array_append(pdu, padding, (guint)(padded(length) - length));
-	length_set(pdu, length);
 }
 
 /* ---- connections --------------------------------------------------------------------- */
 
-/* What was sent arrives before the end does: a reset would overtake it. */
-static void cut(struct link *link)
+static void swallow(const struct link *link)
 {
 	struct pollfd wait = {.fd = link->initiator, .events = POLLIN};
 	guint8 ignored[4096];
 
-	shutdown(link->target, SHUT_WR);
-	shutdown(link->initiator, SHUT_WR);
 	while (await(link, &wait, 1) && recv(link->initiator, ignored, sizeof(ignored), 0) > 0)
 		;
+}
+
+/* What was sent arrives before the end does: a reset would overtake it. */
+static void cut(struct link *link)
+{
+	shutdown(link->target, SHUT_WR);
+	shutdown(link->initiator, SHUT_WR);
+	swallow(link);
 }
 
 /* Passes one PDU on.  FALSE: the connection is at its end. */
@@ -279,6 +224,8 @@ static gboolean pass(struct link *link, int from, int to)
 	if (!pdu)
 		return FALSE;
 	remember_command(link, pdu);
+	if (from == link->target)
+		pdu_read_serials(pdu, &link->serials);
 	fault = fault_for(link, pdu);
 	switch (fault.act) {
 	case PROXY_NOTHING:
@@ -291,6 +238,9 @@ static gboolean pass(struct link *link, int from, int to)
 		g_assert(fault.at < pdu->len);
 		pdu->data[fault.at] ^= 1;
 		break;
+	case PROXY_PING:
+		link->ping_ms = fault.ping_ms;
+		G_GNUC_FALLTHROUGH;
 	case PROXY_BLACKHOLE:
 		link->is_silent = TRUE;
 		return transmit(to, pdu->data, MIN(fault.at, (gsize)pdu->len));
@@ -305,7 +255,7 @@ static gboolean pass(struct link *link, int from, int to)
 		fault.call(fault.data);
 		break;
 	case PROXY_APPEND:
-		append(pdu, &fault);
+		pdu_append(pdu, fault.text, fault.bytes);
 		break;
 	}
 	if (is_data_of_refused(link, pdu))
@@ -314,24 +264,41 @@ static gboolean pass(struct link *link, int from, int to)
 	return transmit(to, pdu->data, pdu->len);
 }
 
+/* One ping that wants an answer and one that does not, again and again. */
+static void ping_from_now_on(const struct link *link)
+{
+	struct pollfd wait = {.fd = link->initiator, .events = POLLIN};
+	g_autoptr(GByteArray) pings = g_byte_array_new();
+	guint8 ignored[4096];
+
+	pdu_append_ping(pings, TRUE, &link->serials);
+	pdu_append_ping(pings, FALSE, &link->serials);
+	while (!g_atomic_int_get(&link->proxy->stopping) &&
+	       transmit(link->initiator, pings->data, pings->len)) {
+		const deadline_ms next = deadline_in(link->ping_ms);
+
+		while (poll(&wait, 1, deadline_left(next)) > 0)
+			if (recv(link->initiator, ignored, sizeof(ignored), 0) <= 0)
+				return;
+	}
+}
+
 static void pass_all(struct link *link)
 {
 	struct pollfd waits[] = {{.fd = link->initiator, .events = POLLIN},
 				 {.fd = link->target, .events = POLLIN}};
 	gboolean open = TRUE;
 
-	while (open && await(link, waits, link->is_silent ? 1 : 2)) {
-		if (link->is_silent) {
-			guint8 ignored[4096];
-
-			open = recv(link->initiator, ignored, sizeof(ignored), 0) > 0;
-			continue;
-		}
+	while (open && !link->is_silent && await(link, waits, 2)) {
 		if (waits[0].revents)
 			open = pass(link, link->initiator, link->target);
 		if (open && !link->is_silent && waits[1].revents)
 			open = pass(link, link->target, link->initiator);
 	}
+	if (open && link->ping_ms)
+		ping_from_now_on(link);
+	else if (open && link->is_silent)
+		swallow(link);
 }
 
 static gpointer link_run(gpointer data)

@@ -31,6 +31,7 @@ enum proxy_act {
 	PROXY_BLACKHOLE, /* behind byte `at` nothing passes any more, nor is it closed */
 	PROXY_REFUSE,	 /* a command: `call` is called where there is one; not executed, answered
 			    with `status` (0: good) and sense */
+	PROXY_PING,	 /* as PROXY_BLACKHOLE, but that a ping comes every `ping_ms` */
 	PROXY_DROP,	 /* the PDU alone is lost */
 	PROXY_CALL,	 /* `call` is called, then the PDU passes */
 	PROXY_APPEND,	 /* `bytes` more of data, `text` */
@@ -43,6 +44,7 @@ struct proxy_fault {
 	int skip;      /* so many of these PDUs pass first */
 	int times;     /* then so many are spoiled, or PROXY_FOR_EVER */
 	gsize at;
+	guint ping_ms;
 	guint8 status, key;
 	guint16 ascq;
 	gboolean deferred; /* the sense is about an earlier command */

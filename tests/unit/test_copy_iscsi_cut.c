@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Data in the command itself takes 8 KiB: the rest needs an R2T and its Data-Outs. */
-enum { LUN = 1, SMALL_BYTES = 12 * KiB };
+enum { LUN = 1, SMALL_BYTES = 12 * KiB, TRICKLE_BYTES = 512 * KiB };
 
 static struct lun_copying mine;
 
@@ -44,7 +44,13 @@ static void assert_gives_up(enum proxy_act act, enum proxy_pdu pdu, int operatio
 			    const char *words)
 {
 	const struct proxy_fault fault = {
-		.act = act, .pdu = pdu, .operation = operation, .times = PROXY_FOR_EVER, .at = 20};
+		.act = act,
+		.pdu = pdu,
+		.operation = operation,
+		.times = PROXY_FOR_EVER,
+		.at = act == PROXY_PING ? 0 : 20,
+		.ping_ms = LUN_STALL_MS / 3,
+	};
 	const struct copy_end *of_lun =
 		mine.from_lun ? &mine.copying.source_end : &mine.copying.destination_end;
 	g_autofree char *name = NULL;
@@ -125,6 +131,24 @@ START_TEST(silence_for_ever_ends)
 }
 END_TEST
 
+/* A hung disk behind a target that lives: its pings, and our answers, are no progress. */
+START_TEST(pings_of_a_target_that_answers_no_write_do_not_keep_the_copy)
+{
+	assert_gives_up(PROXY_PING, PROXY_COMMAND, LUN_WRITE, "no answer for 1000 ms");
+	assert_gives_up(PROXY_PING, PROXY_R2T, LUN_WRITE, "no answer for 1000 ms");
+	assert_gives_up(PROXY_PING, PROXY_DATA_OUT, LUN_WRITE, "no answer for 1000 ms");
+	assert_gives_up(PROXY_PING, PROXY_COMMAND, LUN_SYNCHRONIZE, "no answer for 1000 ms");
+	assert_gives_up(PROXY_PING, PROXY_RESPONSE, 0, "wait until the LUN is ready");
+}
+END_TEST
+
+START_TEST(pings_of_a_target_that_answers_no_read_do_not_keep_the_copy)
+{
+	assert_gives_up(PROXY_PING, PROXY_COMMAND, LUN_READ, "no answer for 1000 ms");
+	assert_gives_up(PROXY_PING, PROXY_DATA_IN, LUN_READ, "no answer for 1000 ms");
+}
+END_TEST
+
 static void pause_shortly(void *data G_GNUC_UNUSED)
 {
 	g_usleep(LUN_STALL_MS / 2 * 1000);
@@ -145,6 +169,33 @@ START_TEST(pause_below_the_stall_limit_needs_no_new_connection)
 	proxy_spoil(mine.proxy, &fault);
 	lun_copying_assert_copied(&mine);
 	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+	ck_assert_int_eq(proxy_connections(mine.proxy), 2 * calm);
+}
+END_TEST
+
+static void trickle(void *data G_GNUC_UNUSED)
+{
+	g_usleep(LUN_STALL_MS * 3 / 5 * 1000);
+}
+
+/* A READ's answer comes long after the stall limit, its data in PDUs of 256 KiB. */
+START_TEST(data_that_trickles_in_is_waited_for)
+{
+	const struct proxy_fault fault = {.act = PROXY_CALL,
+					  .pdu = PROXY_DATA_IN,
+					  .operation = LUN_READ,
+					  .times = PROXY_FOR_EVER,
+					  .call = trickle};
+
+	lun_copying_end(&mine);
+	lun_copying_begin(&mine, LUN, TRICKLE_BYTES, TRUE);
+	lun_copying_assert_copied(&mine);
+	const int calm = proxy_connections(mine.proxy);
+
+	lun_copying_again(&mine, 3);
+	proxy_spoil(mine.proxy, &fault);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 2);
 	ck_assert_int_eq(proxy_connections(mine.proxy), 2 * calm);
 }
 END_TEST
@@ -202,6 +253,8 @@ static Suite *suite(void)
 	tcase_add_test(to, writes_cut_for_ever_end_within_the_time_for_tries);
 	tcase_add_loop_test(to, silence_in_mid_write_is_given_up_and_sent_again, 0, 2);
 	tcase_add_test(to, silence_for_ever_ends);
+	tcase_add_test(to, pings_of_a_target_that_answers_no_write_do_not_keep_the_copy);
+	tcase_add_test(to, pings_of_a_target_that_answers_no_read_do_not_keep_the_copy);
 	tcase_add_test(to, pause_below_the_stall_limit_needs_no_new_connection);
 	tcase_add_test(to, bit_flipped_on_the_way_out_is_found_and_sent_again);
 	tcase_add_test(to, bit_flipped_in_the_read_back_is_no_proof);
@@ -212,6 +265,8 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(from, begin_from, end);
 	tcase_set_timeout(from, 120);
 	tcase_add_test(from, reads_cut_for_ever_end_within_the_time_for_tries);
+	tcase_add_test(from, pings_of_a_target_that_answers_no_read_do_not_keep_the_copy);
+	tcase_add_test(from, data_that_trickles_in_is_waited_for);
 	tcase_add_test(from, silence_in_mid_read_is_given_up_and_read_again);
 	suite_add_tcase(suite, from);
 	return suite;
