@@ -127,12 +127,10 @@ static void fail_piece(struct transfer *transfer, const struct piece *piece)
 
 static void fail_short(struct transfer *transfer, const struct piece *piece)
 {
-	if (transfer->error)
-		return;
 	g_autofree char *what = describe(transfer, piece->bytes, piece->offset);
-	g_set_error(&transfer->error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
-		    "%s: %s: the target did not transfer all of it, and called it good",
-		    transfer->image->base.name, what);
+
+	if (!transfer->error)
+		iscsi_command_short_error(transfer->image->base.name, what, &transfer->error);
 }
 
 static void settle(struct transfer *transfer, struct piece *piece)

@@ -204,7 +204,7 @@ gboolean iscsi_session_submit(struct iscsi_session *session, struct iscsi_comman
 
 void iscsi_session_retire(struct iscsi_session *session, struct iscsi_command *command)
 {
-	if (command->task->xfer_dir == SCSI_XFER_WRITE && command->status != SCSI_STATUS_GOOD)
+	if (command->task->xfer_dir == SCSI_XFER_WRITE)
 		g_ptr_array_add(session->retired, command->task);
 	else
 		scsi_free_scsi_task(command->task);
@@ -241,7 +241,7 @@ gboolean iscsi_session_command(struct iscsi_session *session, struct iscsi_comma
 {
 	deadline_ms patience = deadline_in(session->stall_ms);
 	guint wait_ms = BUSY_FIRST_MS;
-	gboolean answered;
+	gboolean answered, is_whole;
 
 	while ((answered = command_once(session, command, error)) &&
 	       iscsi_command_verdict(command) == ISCSI_AGAIN && !deadline_passed(patience)) {
@@ -256,13 +256,20 @@ gboolean iscsi_session_command(struct iscsi_session *session, struct iscsi_comma
 		g_clear_pointer(&command->task, scsi_free_scsi_task);
 		return FALSE;
 	}
+	is_whole = command->task->xfer_dir != SCSI_XFER_WRITE ||
+		   command->transferred == command->bytes;
 	iscsi_session_retire(session, command);
 	if (!iscsi_session_drain(session, error))
 		return FALSE;
-	if (iscsi_command_verdict(command) == ISCSI_GOOD)
-		return TRUE;
-	iscsi_command_error(command, session->name, command->what, error);
-	return FALSE;
+	if (iscsi_command_verdict(command) != ISCSI_GOOD) {
+		iscsi_command_error(command, session->name, command->what, error);
+		return FALSE;
+	}
+	if (!is_whole) {
+		iscsi_command_short_error(session->name, command->what, error);
+		iscsi_session_lose(session, "given up", NULL);
+	}
+	return is_whole;
 }
 
 /* ---- verdicts ----------------------------------------------------------------- */
@@ -357,6 +364,13 @@ static void sense_error(const struct iscsi_command *command, const char *name, c
 		    known(scsi_sense_key_str((int)sense->key)),
 		    known(scsi_sense_ascq_str(sense->ascq)), (int)sense->key,
 		    (guint)sense->ascq >> 8, (guint)sense->ascq & 0xff, consequence(sense));
+}
+
+void iscsi_command_short_error(const char *name, const char *what, GError **error)
+{
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT,
+		    "%s: %s: the target did not transfer all of it, and called it good", name,
+		    what);
 }
 
 void iscsi_command_error(const struct iscsi_command *command, const char *name, const char *what,

@@ -30,7 +30,7 @@ struct iscsi_session {
 	int lun;
 	guint isid;	      /* see iscsi_login.c */
 	GPtrArray *in_flight; /* tasks without an answer, owned by their commands */
-	GPtrArray *retired;   /* tasks that failed: data of theirs may still be queued */
+	GPtrArray *retired;   /* tasks of answered writes: data of theirs may still be queued */
 	guint stall_ms;
 	deadline_ms stalled;
 	gboolean cancelled; /* libiscsi gave the tasks up */
@@ -84,9 +84,13 @@ gboolean iscsi_command_unsupported(const struct iscsi_command *command);
 void iscsi_command_error(const struct iscsi_command *command, const char *name, const char *what,
 			 GError **error);
 
+/* Sets TRANSIENT: called good, by a target that tells it did not transfer all of it. */
+void iscsi_command_short_error(const char *name, const char *what, GError **error);
+
 /*
- * Takes the task of a command that was answered.  That of a failed write is kept until
- * iscsi_session_drain, because data that it points to may still be queued.
+ * Takes the task of a command that was answered.  That of a write is kept until
+ * iscsi_session_drain: it may be answered, even as good, while data that the task points
+ * to is still queued.
  */
 void iscsi_session_retire(struct iscsi_session *session, struct iscsi_command *command);
 
@@ -95,7 +99,8 @@ gboolean iscsi_session_drain(struct iscsi_session *session, GError **error);
 
 /*
  * Sends one command (and frees its task) and waits; again while the target is busy,
- * up to the stall limit.  A UNIT ATTENTION loses the session.
+ * up to the stall limit.  A UNIT ATTENTION loses the session, and so does a write that
+ * was not transferred as a whole; less data than asked for is the caller's to see.
  */
 gboolean iscsi_session_command(struct iscsi_session *session, struct iscsi_command *command,
 			       GError **error);

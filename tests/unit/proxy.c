@@ -257,6 +257,9 @@ static gboolean pass(struct link *link, int from, int to)
 	case PROXY_APPEND:
 		pdu_append(pdu, fault.text, fault.bytes);
 		break;
+	case PROXY_SHORT:
+		pdu_tell_residual(pdu, (guint32)fault.bytes);
+		break;
 	}
 	if (is_data_of_refused(link, pdu))
 		return TRUE;

@@ -35,6 +35,7 @@ enum proxy_act {
 	PROXY_DROP,	 /* the PDU alone is lost */
 	PROXY_CALL,	 /* `call` is called, then the PDU passes */
 	PROXY_APPEND,	 /* `bytes` more of data, `text` */
+	PROXY_SHORT, /* an answer tells a residual of `bytes`, and the data is there all the same */
 };
 
 struct proxy_fault {

@@ -6,6 +6,7 @@ enum {
 	OPCODE_MASK = 0x3f,
 	NOP_IN = 0x20,
 	FINAL = 0x80,
+	RESIDUAL_UNDERFLOW = 0x02,
 	AHS_AT = 4,
 	LENGTH_AT = 5,
 	TAG_AT = 16,
@@ -77,6 +78,14 @@ void pdu_answer(GByteArray *pdu, const struct proxy_fault *fault)
 	sense[2 + 13] = (guint8)fault->ascq;
 	length_set(pdu, sizeof(sense));
 	g_byte_array_append(pdu, sense, sizeof(sense));
+}
+
+void pdu_tell_residual(GByteArray *pdu, guint32 bytes)
+{
+	const guint32 residual = GUINT32_TO_BE(bytes);
+
+	pdu->data[1] |= RESIDUAL_UNDERFLOW;
+	memcpy(pdu->data + RESIDUAL_AT, &residual, sizeof(residual));
 }
 
 void pdu_append(GByteArray *pdu, const char *text, gsize bytes)

@@ -22,6 +22,8 @@ void pdu_read_serials(const GByteArray *pdu, struct pdu_serials *serials);
 
 /* Makes a response the fault's: its status, and its sense where that is a check condition. */
 void pdu_answer(GByteArray *pdu, const struct proxy_fault *fault);
+/* So much of what was asked for counts as not transferred, in a PDU that has a status. */
+void pdu_tell_residual(GByteArray *pdu, guint32 bytes);
 /* Behind the data that is there, in a PDU without additional headers or digests. */
 void pdu_append(GByteArray *pdu, const char *text, gsize bytes);
 /* One more PDU, a target's NOP-In. */

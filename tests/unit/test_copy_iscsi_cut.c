@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Data in the command itself takes 8 KiB: the rest needs an R2T and its Data-Outs. */
-enum { LUN = 1, SMALL_BYTES = 12 * KiB, TRICKLE_BYTES = 512 * KiB };
+enum { LUN = 1, SMALL_BYTES = 12 * KiB, TRICKLE_BYTES = 512 * KiB, SHORT_BYTES = 512 };
 
 static struct lun_copying mine;
 
@@ -50,6 +50,7 @@ static void assert_gives_up(enum proxy_act act, enum proxy_pdu pdu, int operatio
 		.times = PROXY_FOR_EVER,
 		.at = act == PROXY_PING ? 0 : 20,
 		.ping_ms = LUN_STALL_MS / 3,
+		.bytes = SHORT_BYTES,
 	};
 	const struct copy_end *of_lun =
 		mine.from_lun ? &mine.copying.source_end : &mine.copying.destination_end;
@@ -200,6 +201,56 @@ START_TEST(data_that_trickles_in_is_waited_for)
 }
 END_TEST
 
+/* ---- an answer that is good and short ------------------------------------------------------ */
+
+static void answer_short_once(enum proxy_pdu pdu, int operation)
+{
+	const struct proxy_fault fault = {.act = PROXY_SHORT,
+					  .pdu = pdu,
+					  .operation = operation,
+					  .times = 1,
+					  .bytes = SHORT_BYTES};
+	int calm;
+
+	lun_copying_assert_copied(&mine);
+	calm = proxy_connections(mine.proxy);
+	lun_copying_again(&mine, 3);
+	proxy_spoil(mine.proxy, &fault);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+	ck_assert_int_gt(proxy_connections(mine.proxy), 2 * calm);
+}
+
+START_TEST(short_write_is_sent_again)
+{
+	lun_copying_prove(&mine, _i);
+	answer_short_once(PROXY_RESPONSE, LUN_WRITE);
+	ck_assert_uint_eq(mine.copying.totals.bytes_resent, SMALL_BYTES);
+}
+END_TEST
+
+/* Of the source, or of what is read back. */
+START_TEST(short_read_is_read_again)
+{
+	answer_short_once(PROXY_DATA_IN, LUN_READ);
+	ck_assert_uint_eq(mine.copying.totals.bytes_resent, 0);
+}
+END_TEST
+
+START_TEST(short_writes_for_ever_end)
+{
+	assert_gives_up(PROXY_SHORT, PROXY_RESPONSE, LUN_WRITE,
+			"write of 12288 bytes at 0: the target did not transfer all of it");
+}
+END_TEST
+
+START_TEST(short_reads_for_ever_end)
+{
+	assert_gives_up(PROXY_SHORT, PROXY_DATA_IN, LUN_READ,
+			"read of 12288 bytes at 0: the target did not transfer all of it");
+}
+END_TEST
+
 /* ---- a bit that changes on the way ----------------------------------------------------------- */
 
 static void flip(enum proxy_pdu pdu, int operation, int times)
@@ -256,6 +307,10 @@ static Suite *suite(void)
 	tcase_add_test(to, pings_of_a_target_that_answers_no_write_do_not_keep_the_copy);
 	tcase_add_test(to, pings_of_a_target_that_answers_no_read_do_not_keep_the_copy);
 	tcase_add_test(to, pause_below_the_stall_limit_needs_no_new_connection);
+	tcase_add_loop_test(to, short_write_is_sent_again, 0, 2);
+	tcase_add_test(to, short_read_is_read_again);
+	tcase_add_test(to, short_writes_for_ever_end);
+	tcase_add_test(to, short_reads_for_ever_end);
 	tcase_add_test(to, bit_flipped_on_the_way_out_is_found_and_sent_again);
 	tcase_add_test(to, bit_flipped_in_the_read_back_is_no_proof);
 	tcase_add_test(to, bits_flipped_for_ever_are_an_integrity_failure);
@@ -268,6 +323,8 @@ static Suite *suite(void)
 	tcase_add_test(from, pings_of_a_target_that_answers_no_read_do_not_keep_the_copy);
 	tcase_add_test(from, data_that_trickles_in_is_waited_for);
 	tcase_add_test(from, silence_in_mid_read_is_given_up_and_read_again);
+	tcase_add_test(from, short_read_is_read_again);
+	tcase_add_test(from, short_reads_for_ever_end);
 	suite_add_tcase(suite, from);
 	return suite;
 }

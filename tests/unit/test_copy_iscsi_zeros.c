@@ -101,6 +101,49 @@ START_TEST(zeros_that_were_never_written_are_found)
 }
 END_TEST
 
+/* The target tells that it did not get the block of zeros. */
+static void answer_short(int times)
+{
+	const struct proxy_fault fault = {.act = PROXY_SHORT,
+					  .pdu = PROXY_RESPONSE,
+					  .operation = LUN_WRITE_SAME,
+					  .times = times,
+					  .bytes = 512};
+
+	begin_with_zeros(LUN_THIN);
+	proxy_spoil(mine.proxy, &fault);
+}
+
+START_TEST(zeros_that_were_short_are_sent_again)
+{
+	int calm;
+
+	answer_short(0);
+	lun_copying_prove(&mine, _i);
+	lun_copying_assert_copied(&mine);
+	calm = proxy_connections(mine.proxy);
+	lun_copying_end(&mine);
+	answer_short(1);
+	lun_copying_prove(&mine, _i);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+	ck_assert_int_gt(proxy_connections(mine.proxy), calm);
+	lun_copying_end(&mine);
+}
+END_TEST
+
+START_TEST(zeros_that_are_short_for_ever_end)
+{
+	answer_short(PROXY_FOR_EVER);
+	mine.copying.spec.workers = 1;
+	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_TRANSIENT,
+				 "(WRITE SAME) to 1048576 bytes at 1048576: the target did not "
+				 "transfer all of it");
+	ck_assert_ptr_nonnull(strstr(mine.copying.error->message, "iscsi://127.0.0.1:3261/"));
+	lun_copying_end(&mine);
+}
+END_TEST
+
 START_TEST(refused_zeros_stop_the_copy_with_their_place)
 {
 	begin_with_zeros(LUN_THIN);
@@ -212,6 +255,8 @@ static int run_tests(void)
 	tcase_add_test(tcase, target_without_write_same_gets_zeros_written);
 	tcase_add_test(tcase, zeros_are_sent_again_after_a_lost_connection);
 	tcase_add_test(tcase, zeros_that_were_never_written_are_found);
+	tcase_add_loop_test(tcase, zeros_that_were_short_are_sent_again, 0, 2);
+	tcase_add_test(tcase, zeros_that_are_short_for_ever_end);
 	tcase_add_test(tcase, refused_zeros_stop_the_copy_with_their_place);
 	tcase_add_test(tcase, question_for_holes_is_asked_again_after_a_cut);
 	tcase_add_test(tcase, a_hole_that_is_data_in_the_targets_cache_is_copied);
