@@ -236,7 +236,7 @@ static gboolean pass(struct link *link, int from, int to)
 		return FALSE;
 	case PROXY_FLIP:
 		g_assert(fault.at < pdu->len);
-		pdu->data[fault.at] ^= 1;
+		pdu->data[fault.at] ^= fault.bits ? fault.bits : 1;
 		break;
 	case PROXY_PING:
 		link->ping_ms = fault.ping_ms;

@@ -27,7 +27,7 @@ enum { PROXY_HEADER_BYTES = 48, PROXY_ANY = -1, PROXY_FOR_EVER = G_MAXINT };
 enum proxy_act {
 	PROXY_NOTHING,
 	PROXY_CUT,	 /* `at` bytes of the PDU pass, then both sides are closed */
-	PROXY_FLIP,	 /* the lowest bit of byte `at` changes */
+	PROXY_FLIP,	 /* `bits` of byte `at` change, the lowest where none is given */
 	PROXY_BLACKHOLE, /* behind byte `at` nothing passes any more, nor is it closed */
 	PROXY_REFUSE,	 /* a command: `call` is called where there is one; not executed, answered
 			    with `status` (0: good) and sense */
@@ -45,6 +45,7 @@ struct proxy_fault {
 	int skip;      /* so many of these PDUs pass first */
 	int times;     /* then so many are spoiled, or PROXY_FOR_EVER */
 	gsize at;
+	guint8 bits;
 	guint ping_ms;
 	guint8 status, key;
 	guint16 ascq;

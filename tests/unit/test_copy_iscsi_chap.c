@@ -21,7 +21,7 @@
 #define OWN	   "user=" USER "\npassword=" SECRET "\n"
 #define MUTUAL	   OWN "mutual-user=" TARGET "\nmutual-password=" ITS_SECRET "\n"
 
-enum { LUN = 1, CONTENT_BYTES = 2 * MiB };
+enum { LUN = 1, CONTENT_BYTES = 2 * MiB, STAGE_OPERATIONAL = 1 << 2 };
 
 static struct lun_copying mine;
 static struct config *config;
@@ -248,6 +248,43 @@ START_TEST(forged_proof_without_a_challenge_is_refused)
 }
 END_TEST
 
+/*
+ * Another target stands where the proven one stood.  It claims that it was never asked
+ * who it is: libiscsi looks for no proof in a response that is not of the security stage.
+ */
+static void put_an_impostor(void *data G_GNUC_UNUSED)
+{
+	const struct proxy_fault forge = {.act = PROXY_FLIP,
+					  .pdu = PROXY_LOGIN_RESPONSE,
+					  .operation = PROXY_ANY,
+					  .times = 1,
+					  .at = 1,
+					  .bits = STAGE_OPERATIONAL};
+
+	iscsi_server_kill();
+	proxy_spoil(mine.proxy, &forge);
+	iscsi_server_start();
+	iscsi_server_add_lun(LUN, 8 * MiB, 512, FALSE);
+}
+
+START_TEST(impostor_at_a_reconnect_is_refused_although_the_target_was_proven_once)
+{
+	const struct proxy_fault fault = {.act = PROXY_CALL,
+					  .pdu = PROXY_COMMAND,
+					  .operation = LUN_WRITE,
+					  .times = 1,
+					  .call = put_an_impostor};
+
+	/* One thread: what it has learnt from its first login must not count for the next. */
+	mine.copying.spec.workers = 1;
+	mine.copying.spec.prove = FALSE;
+	mine.copying.spec.retry_for_ms = 20000;
+	proxy_spoil(mine.proxy, &fault);
+	assert_refused(MUTUAL, "did not prove itself");
+	ck_assert_int_eq(proxy_spoiled(mine.proxy), 1);
+}
+END_TEST
+
 /* ---- the suite ------------------------------------------------------------------------------- */
 
 static TCase *add_case(Suite *suite, const char *name, void (*setup)(void))
@@ -282,6 +319,8 @@ static int run_tests(void)
 	tcase_add_test(mutual, target_need_not_prove_itself_where_nobody_asked);
 	tcase_add_test(mutual, target_with_another_secret_is_refused);
 	tcase_add_test(mutual, target_with_another_name_is_refused);
+	tcase_add_test(mutual,
+		       impostor_at_a_reconnect_is_refused_although_the_target_was_proven_once);
 	tcase_add_test(none, target_without_chap_is_refused_where_it_must_prove_itself);
 	tcase_add_test(none, forged_proof_without_a_challenge_is_refused);
 	return images_run(suite);
