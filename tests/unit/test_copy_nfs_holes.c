@@ -3,8 +3,8 @@
  * file too: what the file says is used where it is the same image, and never otherwise.
  */
 #include "common/units.h"
-#include "tests/unit/copying.h"
 #include "tests/unit/images.h"
+#include "tests/unit/resuming.h"
 #include "tests/unit/servers.h"
 #include "tests/unit/temp.h"
 
@@ -13,9 +13,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* The largest file that ext4 takes. */
-#define LARGEST_BYTES (16 * TiB - 4096)
 
 enum { SMALL_BYTES = 6 * MiB, STALL_MS = 1000 };
 
@@ -103,6 +100,21 @@ START_TEST(the_largest_sparse_image_takes_time_by_its_data)
 }
 END_TEST
 
+START_TEST(the_largest_sparse_image_is_resumed_at_once_and_in_little_memory)
+{
+	const guint64 last_data = (LARGEST_BYTES / COPY_UNIT_DEFAULT - 1) * COPY_UNIT_DEFAULT;
+
+	begin(LARGEST_BYTES);
+	file_fill(path, 0, 64 * MiB);
+	file_fill(path, last_data, 2 * MiB);
+	copying.source_end.path = path;
+	resuming_assert_largest(&copying);
+	assert_holds(target, 0, 64 * MiB);
+	assert_holds(target, last_data, 2 * MiB);
+	end();
+}
+END_TEST
+
 /* The same size, and all hole: a mount of something else. */
 START_TEST(a_path_that_is_another_file_is_not_believed)
 {
@@ -173,6 +185,7 @@ static int run_tests(void)
 	tcase_add_checked_fixture(tests, nfs_server_start, nfs_server_kill);
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, the_largest_sparse_image_takes_time_by_its_data);
+	tcase_add_test(tests, the_largest_sparse_image_is_resumed_at_once_and_in_little_memory);
 	tcase_add_test(tests, a_path_that_is_another_file_is_not_believed);
 	tcase_add_test(tests, a_path_that_is_not_there_is_none);
 	tcase_add_test(tests, a_path_that_hangs_is_left_alone);

@@ -2,28 +2,13 @@
 #include "blockmig/copy/compare.h"
 #include "common/error.h"
 #include "common/units.h"
-#include "tests/unit/copying.h"
+#include "tests/unit/resuming.h"
 #include "tests/unit/temp.h"
 
 #include <check.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* A sanitizer takes its own time and memory, and what counts branches its own time. */
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-enum { SLOWNESS = 20, PEAK_KIB = G_MAXINT };
-#elif !defined(__OPTIMIZE__)
-enum { SLOWNESS = 5, PEAK_KIB = 96 * 1024 };
-#else
-enum { SLOWNESS = 1, PEAK_KIB = 96 * 1024 };
-#endif
-
-/* The largest file that ext4 takes. */
-#define LARGEST_BYTES (16 * TiB - 4096)
 
 static char *folder, *source, *destination;
 static struct copying copying;
@@ -87,42 +72,6 @@ static void assert_equal_images(void)
 			     NULL, &totals, &copying.error));
 }
 
-/* A connection to a database must not cross a fork. */
-static void open_ledger(void)
-{
-	copying.spec.ledger = copying.ledger = ledger_open(copying.folder, &copying.error);
-	ck_ok(copying.ledger != NULL);
-}
-
-/* A process of its own that copies, for somebody to kill: slowly, or at full speed (0). */
-static pid_t start_child(guint64 bytes_per_second)
-{
-	const pid_t child = fork();
-
-	if (child == 0) {
-		AUTO(throttle) throttle = throttle_new(bytes_per_second);
-
-		open_ledger();
-		copying.spec.throttle = throttle;
-		_exit(copying_run(&copying) ? 0 : 1);
-	}
-	return child;
-}
-
-static void wait_until_done(guint64 index)
-{
-	AUTO(ledger) ledger = ledger_open(copying.folder, NULL);
-	struct ledger_unit unit = {.state = UNIT_PENDING};
-	gint64 pass;
-
-	while (unit.state < UNIT_DONE) {
-		ck_assert(ledger_pass_find(ledger, 1, "seed", &pass, NULL));
-		if (pass)
-			ck_assert(ledger_unit_get(ledger, pass, index, &unit, NULL));
-		g_usleep(10000);
-	}
-}
-
 START_TEST(a_killed_copy_carries_on_and_sends_a_window_again_at_most)
 {
 	const guint64 size = 160 * MiB + 4096 + 512;
@@ -133,12 +82,11 @@ START_TEST(a_killed_copy_carries_on_and_sends_a_window_again_at_most)
 	make_file(destination, size);
 	begin(size);
 	ledger_close(copying.ledger);
-	child = start_child(32 * MiB);
-	wait_until_done(24);
-	kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
+	child = resuming_start_child(&copying, 32 * MiB);
+	resuming_wait_until_done(&copying, 24);
+	resuming_kill(child);
 
-	open_ledger();
+	resuming_open_ledger(&copying);
 	ck_ok(copying_run(&copying));
 	ck_assert_uint_ge(copying.totals.bytes_skipped, MiB);
 	ck_assert_uint_le(copying.totals.bytes_resent, COPY_WINDOW_BYTES);
@@ -172,34 +120,9 @@ START_TEST(a_sparse_tebibyte_takes_time_by_its_data)
 }
 END_TEST
 
-static void assert_ends_well(pid_t child)
-{
-	struct rusage usage;
-	int status;
-
-	ck_assert_int_eq(wait4(child, &status, 0, &usage), child);
-	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	ck_assert_int_le(usage.ru_maxrss, PEAK_KIB);
-}
-
-static void assert_ledger_is_small(void)
-{
-	g_autofree char *path = g_build_filename(copying.folder, "ledger.db", NULL);
-	struct stat status;
-
-	ck_assert_int_eq(stat(path, &status), 0);
-	ck_assert_int_lt(status.st_size, MiB);
-}
-
-/*
- * Killed in the middle, where nothing keeps the source still meanwhile: what was a hole
- * and is one has not to be looked at chunk by chunk before the rest is sent.
- */
 START_TEST(the_largest_sparse_file_is_resumed_at_once_and_in_little_memory)
 {
 	const guint64 end = LARGEST_BYTES / COPY_UNIT_DEFAULT;
-	gint64 from_us;
-	pid_t child;
 
 	make_file(source, LARGEST_BYTES);
 	fill_file(source, 0, 64 * MiB);
@@ -207,20 +130,7 @@ START_TEST(the_largest_sparse_file_is_resumed_at_once_and_in_little_memory)
 	make_file(destination, LARGEST_BYTES);
 	begin(LARGEST_BYTES);
 	copying.spec.unit_bytes = COPY_UNIT_DEFAULT;
-	ledger_close(copying.ledger);
-	child = start_child(16 * MiB);
-	wait_until_done(0);
-	kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
-
-	copying.spec.rehash = TRUE;
-	from_us = g_get_monotonic_time();
-	child = start_child(0);
-	wait_until_done(end - 1);
-	ck_assert_int_lt(g_get_monotonic_time() - from_us, SLOWNESS * 2 * G_USEC_PER_SEC);
-	assert_ends_well(child);
-	open_ledger();
-	assert_ledger_is_small();
+	resuming_assert_largest(&copying);
 	assert_equal_images();
 	copying_end(&copying);
 }
