@@ -71,7 +71,7 @@ static int on_export(struct rpc_context *rpc, struct rpc_msg *call)
 static int on_mount(struct rpc_context *rpc, struct rpc_msg *call)
 {
 	int flavour = 1;
-	mountres3 result = {.fhs_status = MNT3_OK};
+	mountres3 result = {.fhs_status = (mountstat3)planned_status(NFS_SCRIPT_MOUNT(MOUNT3_MNT))};
 	mountres3_ok *mounted = &result.mountres3_u.mountinfo;
 
 	mounted->fhandle.fhandle3_len = sizeof(root_handle);
@@ -100,9 +100,10 @@ static int on_lookup(struct rpc_context *rpc, struct rpc_msg *call)
 static guint64 used_bytes(void)
 {
 	static const guint8 zeros[BLOCK];
+	const guint64 end = MIN(script->size_bytes, (guint64)NFS_SCRIPT_BYTES);
 	guint64 used = 0;
 
-	for (guint64 at = 0; at < script->size_bytes && !script->hides_allocation; at += BLOCK)
+	for (guint64 at = 0; at < end && !script->hides_allocation; at += BLOCK)
 		used += memcmp(script->data + at, zeros, BLOCK) ? (guint64)BLOCK : 0;
 	return used;
 }
@@ -122,8 +123,18 @@ static int on_getattr(struct rpc_context *rpc, struct rpc_msg *call)
 
 static int on_setattr(struct rpc_context *rpc, struct rpc_msg *call)
 {
-	SETATTR3res result = {.status = NFS3_OK};
+	ARGUMENTS(SETATTR3args, request);
+	SETATTR3res result = {.status = planned_status(NFS3_SETATTR)};
+	const set_size3 *size = &request.new_attributes.size;
 
+	if (script->replaced) {
+		file_handle[0] = 'n';
+		result.status = NFS3ERR_STALE;
+	}
+	if (request.object.data.data_len != sizeof(file_handle))
+		result.status = NFS3ERR_BADHANDLE;
+	if (result.status == NFS3_OK && size->set_it)
+		script->size_bytes = size->set_size3_u.size;
 	return reply(rpc, call, &result, (zdrproc_t)zdr_SETATTR3res);
 }
 
@@ -245,20 +256,37 @@ static int on_commit(struct rpc_context *rpc, struct rpc_msg *call)
 static int on_create(struct rpc_context *rpc, struct rpc_msg *call)
 {
 	ARGUMENTS(CREATE3args, request);
-	CREATE3res result = {.status = NFS3_OK};
+	CREATE3res result = {.status = planned_status(NFS3_CREATE)};
 	guint64 verifier;
 
-	memcpy(&verifier, request.how.createhow3_u.verf, sizeof(verifier));
 	script->creates++;
-	if (script->exists && verifier != script->create_verifier)
+	if (result.status != NFS3_OK)
+		return reply(rpc, call, &result, (zdrproc_t)zdr_CREATE3res);
+	memcpy(&verifier, request.how.createhow3_u.verf, sizeof(verifier));
+	if (!script->exists)
+		script->size_bytes = 0;
+	else if (verifier != script->create_verifier)
 		result.status = NFS3ERR_EXIST;
+	if (result.status == NFS3_OK)
+		script->create_verifier = verifier;
 	script->exists = TRUE;
-	script->create_verifier = verifier;
 	if (script->swallow_create) {
 		script->swallow_create = FALSE;
 		return -1;
 	}
 	return reply(rpc, call, &result, (zdrproc_t)zdr_CREATE3res);
+}
+
+static int on_remove(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	REMOVE3res result = {.status = planned_status(NFS3_REMOVE)};
+
+	script->removes++;
+	if (result.status == NFS3_OK && !script->exists)
+		result.status = NFS3ERR_NOENT;
+	if (result.status == NFS3_OK)
+		script->exists = FALSE;
+	return reply(rpc, call, &result, (zdrproc_t)zdr_REMOVE3res);
 }
 
 /* ---- the process -------------------------------------------------------------- */
@@ -274,6 +302,7 @@ static int on_create(struct rpc_context *rpc, struct rpc_msg *call)
 DECODER(READ3args)
 DECODER(WRITE3args)
 DECODER(CREATE3args)
+DECODER(SETATTR3args)
 
 static uint32_t decode_nothing(ZDR *zdr G_GNUC_UNUSED, void *arguments G_GNUC_UNUSED, ...)
 {
@@ -287,11 +316,12 @@ static struct service_proc mount_procedures[] = {
 
 static struct service_proc nfs_procedures[] = {
 	{NFS3_GETATTR, on_getattr, decode_nothing, 0},
-	{NFS3_SETATTR, on_setattr, decode_nothing, 0},
+	{NFS3_SETATTR, on_setattr, decode_SETATTR3args, sizeof(SETATTR3args)},
 	{NFS3_LOOKUP, on_lookup, decode_nothing, 0},
 	{NFS3_READ, on_read, decode_READ3args, sizeof(READ3args)},
 	{NFS3_WRITE, on_write, decode_WRITE3args, sizeof(WRITE3args)},
 	{NFS3_CREATE, on_create, decode_CREATE3args, sizeof(CREATE3args)},
+	{NFS3_REMOVE, on_remove, decode_nothing, 0},
 	{NFS3_FSINFO, on_fsinfo, decode_nothing, 0},
 	{NFS3_COMMIT, on_commit, decode_nothing, 0},
 };

@@ -12,6 +12,9 @@ enum { NFS_SCRIPT_BYTES = 4 * 1024 * 1024 };
 /* For counts: more often than any test asks. */
 #define NFS_SCRIPT_ALWAYS G_MAXUINT
 
+/* MOUNT's procedures, beside those of NFS. */
+#define NFS_SCRIPT_MOUNT(procedure) (1000 + (procedure))
+
 struct nfs_script {
 	int port; /* of NFS and MOUNT */
 
@@ -27,6 +30,7 @@ struct nfs_script {
 	guint write_status; /* of every WRITE; 0: good */
 	guint most_bytes;   /* of one READ or WRITE, longer ones are answered short; 0: any */
 	gboolean cut_read;  /* the next READ's answer breaks off in its data, and the link too */
+	gboolean replaced;  /* at the next SETATTR the name is another file's */
 	gboolean swallow_create; /* the next CREATE is done, and its answer lost with the link */
 	/* So many calls of this procedure pass, then so many fail. */
 	guint fail_procedure, fail_skip, fail_times, fail_status;
@@ -41,7 +45,7 @@ struct nfs_script {
 	gboolean restart_disconnects;
 
 	/* What was done. */
-	guint reads, writes, commits, creates, restarts;
+	guint reads, writes, commits, creates, removes, restarts;
 	guint64 verifier;
 	gboolean exists;
 	guint64 create_verifier;

@@ -1,5 +1,7 @@
 #include "tests/unit/nfs_wire.h"
 
+#include "tests/unit/nfs_script.h"
+
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -11,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <nfsc/libnfs-raw-mount.h>
 #include <nfsc/libnfs-raw-nfs.h>
 
 enum { LINKS = 32, LOOK_MS = 5, MARK_BYTES = 4, READ_BYTES = 64 * 1024 };
@@ -21,7 +24,7 @@ enum { WORD_XID = 1, WORD_TYPE = 2, WORD_PROGRAM = 4, WORD_PROCEDURE = 6 };
 struct link {
 	int fd[2];	       /* the client's end and the server's; -1: no link */
 	GByteArray *coming[2]; /* from each end, not yet a whole message */
-	GHashTable *calls;     /* xid -> procedure + 1, of NFS calls without an answer */
+	GHashTable *calls;     /* xid -> procedure + 1, of calls without an answer */
 	gboolean stalled;
 };
 
@@ -98,16 +101,18 @@ static void link_accept(int listener)
 
 /* ---- messages ------------------------------------------------------------------- */
 
-/* The NFS procedure that a whole message belongs to, plus one; 0: another program's. */
+/* The procedure that a whole message belongs to, plus one; 0: another program's. */
 static guint procedure_of(struct link *link, int from, const GByteArray *bytes)
 {
 	gpointer xid = GUINT_TO_POINTER(word(bytes, WORD_XID));
 	guint procedure;
 
 	if (from == 0 && word(bytes, WORD_TYPE) == CALL) {
-		if (word(bytes, WORD_PROGRAM) != NFS_PROGRAM)
-			return 0;
 		procedure = word(bytes, WORD_PROCEDURE) + 1;
+		if (word(bytes, WORD_PROGRAM) == MOUNT_PROGRAM)
+			procedure = NFS_SCRIPT_MOUNT(procedure);
+		else if (word(bytes, WORD_PROGRAM) != NFS_PROGRAM)
+			return 0;
 		g_hash_table_insert(link->calls, xid, GUINT_TO_POINTER(procedure));
 		return procedure;
 	}

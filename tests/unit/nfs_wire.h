@@ -26,7 +26,7 @@ struct nfs_wire {
 
 	/* What to do. */
 	enum nfs_wire_action action;
-	guint procedure;  /* of NFS 3; MOUNT always passes */
+	guint procedure;  /* of NFS 3, or NFS_SCRIPT_MOUNT(one of MOUNT's) */
 	gboolean replies; /* its answers rather than its calls */
 	gsize at;	  /* so many bytes of the message pass, its record mark included */
 	guint skip;	  /* so many such messages pass before */
