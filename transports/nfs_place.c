@@ -11,9 +11,9 @@ enum { LIST_PART_BYTES = 32 * 1024, CREATE_RETRY_MS = 30000 };
 struct creation {
 	const struct image_create *wanted;
 	createverf3 verifier;
-	gboolean asked; /* the file may be there, and ours */
-	gboolean created;
-	struct nfs_object object;
+	gboolean asked;		  /* the file may be there, and ours */
+	gboolean created;	  /* it is, says the last CREATE's answer */
+	struct nfs_object object; /* once it is known */
 };
 
 struct listing {
@@ -78,11 +78,10 @@ static gboolean create_exclusive(struct nfs_session *session, struct creation *c
 
 	memcpy(arguments.how.createhow3_u.verf, creation->verifier, sizeof(createverf3));
 	creation->asked = TRUE;
-	if (!nfs_link_call(session->link, &call, error))
-		return FALSE;
-	creation->created = TRUE;
-	return creation->object.length > 0 ||
-	       nfs_session_lookup(session, &folder, leaf, &creation->object, error);
+	creation->created = nfs_link_call(session->link, &call, error);
+	return creation->created &&
+	       (creation->object.length > 0 ||
+		nfs_session_lookup(session, &folder, leaf, &creation->object, error));
 }
 
 /* The server kept the verifier in the times: they are set too. */
@@ -114,14 +113,27 @@ static gboolean remove_leaf(struct nfs_session *session, const struct nfs_object
 	return nfs_link_call(session->link, &call, error);
 }
 
-/* A file that is ours and could not be given its size and owner is no image. */
-static void take_back(struct nfs_session *session)
+static gboolean is_same_object(const struct nfs_object *a, const struct nfs_object *b)
 {
-	struct nfs_object folder;
+	return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
+}
+
+/*
+ * A file that is ours and could not be given its size and owner is no image.  What has
+ * taken its name meanwhile is not ours.
+ */
+static void take_back(struct nfs_session *session, const struct creation *creation)
+{
+	struct nfs_object folder, found;
 	const char *leaf;
 
-	if (nfs_session_find_folder(session, &folder, &leaf, NULL))
-		remove_leaf(session, &folder, leaf, NULL);
+	if (!nfs_session_find_folder(session, &folder, &leaf, NULL))
+		return;
+	if (creation->object.length > 0 &&
+	    (!nfs_session_lookup(session, &folder, leaf, &found, NULL) ||
+	     !is_same_object(&found, &creation->object)))
+		return;
+	remove_leaf(session, &folder, leaf, NULL);
 }
 
 static gboolean create_once(const struct url *url, const struct transport_config *config,
@@ -130,12 +142,14 @@ static gboolean create_once(const struct url *url, const struct transport_config
 	AUTO(nfs_session) session = nfs_session_open(url, config, error);
 	GError *failure = NULL;
 
-	if (!session || (!creation->created && !create_exclusive(session, creation, error)))
+	if (!session)
 		return FALSE;
-	if (set_attributes(session, creation, &failure))
+	/* Not every server's CREATE says which file it made: asked again, it is the same one. */
+	if ((creation->object.length > 0 || create_exclusive(session, creation, &failure)) &&
+	    set_attributes(session, creation, &failure))
 		return TRUE;
-	if (!error_is_transient(failure))
-		take_back(session);
+	if (creation->created && !error_is_transient(failure))
+		take_back(session, creation);
 	g_propagate_error(error, failure);
 	return FALSE;
 }
@@ -165,17 +179,25 @@ gboolean nfs_place_create(const struct url *url, const struct transport_config *
 
 /* ---- remove ------------------------------------------------------------------- */
 
+/* A server that refuses is not asked twice: the file goes all the same. */
 static gboolean truncate_only_name(struct nfs_session *session, const struct nfs_object *object,
 				   GError **error)
 {
 	sattr3 empty = {.size = {.set_it = 1}};
+	GError *failure = NULL;
 	fattr3 facts;
 
 	if (!nfs_session_getattr(session, object, &facts, error))
 		return FALSE;
-	if (facts.type == NF3REG && facts.nlink == 1)
-		nfs_session_setattr(session, object, &empty, NULL);
-	return TRUE;
+	if (facts.type != NF3REG || facts.nlink != 1 ||
+	    nfs_session_setattr(session, object, &empty, &failure))
+		return TRUE;
+	if (session->link->rpc) {
+		g_error_free(failure);
+		return TRUE;
+	}
+	g_propagate_error(error, failure);
+	return FALSE;
 }
 
 gboolean nfs_place_remove(const struct url *url, const struct transport_config *config,
