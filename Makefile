@@ -43,8 +43,8 @@ FAKED_SOURCES := $(wildcard tests/faked/test_*.c)
 FAKED_SHARED  := $(filter-out $(FAKED_SOURCES),$(wildcard tests/faked/*.c))
 # What tests/faked/disturb.c stands in front of.
 comma := ,
-FAKED_WRAPPED := handle_open handle_read handle_write handle_zero handle_resize handle_flush \
-	image_create image_remove ledger_end ledger_pass_find statvfs g_dir_open deadline_passed \
+FAKED_WRAPPED := handle_open handle_read handle_write handle_zero handle_try_zero handle_resize \
+	handle_flush image_create image_remove ledger_end ledger_pass_find statvfs g_dir_open deadline_passed \
 	g_get_real_time
 FAKED_LDFLAGS := $(FAKED_WRAPPED:%=-Wl$(comma)--wrap=%)
 FUZZ_TARGETS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -3,7 +3,6 @@
 #include "common/error.h"
 #include "common/units.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { PIECE_BYTES = 1 << 20 };
@@ -334,24 +333,25 @@ static gboolean write_zeros(struct handle *handle, guint64 count, guint64 offset
 	return TRUE;
 }
 
-static gboolean zero_blocks(struct handle *handle, guint64 count, guint64 offset, GError **error)
+/* Whole blocks; *zeroed is FALSE where the transport has no operation for it. */
+static gboolean zero_blocks(struct handle *handle, guint64 count, guint64 offset, gboolean *zeroed,
+			    GError **error)
 {
 	GError *cause = NULL;
 	gboolean unsupported = FALSE;
 
-	if (count == 0)
+	*zeroed = count == 0;
+	if (*zeroed || !handle->transport->zero)
 		return TRUE;
-	if (!handle->transport->zero)
-		return write_zeros(handle, count, offset, error);
-	if (handle->transport->zero(handle, count, offset, &unsupported, &cause))
-		return TRUE;
-	if (!unsupported)
+	*zeroed = handle->transport->zero(handle, count, offset, &unsupported, &cause);
+	if (!*zeroed && !unsupported)
 		return failed(handle, cause, error);
 	g_clear_error(&cause);
-	return write_zeros(handle, count, offset, error);
+	return TRUE;
 }
 
-gboolean handle_zero(struct handle *handle, guint64 count, guint64 offset, GError **error)
+gboolean handle_try_zero(struct handle *handle, guint64 count, guint64 offset, gboolean *zeroed,
+			 GError **error)
 {
 	guint64 block = MAX(handle->block_bytes, 1);
 
@@ -362,9 +362,18 @@ gboolean handle_zero(struct handle *handle, guint64 count, guint64 offset, GErro
 	guint64 end = offset + count;
 	guint64 first = MIN(units_round_up(offset, block), end);
 	guint64 last = MAX(end - end % block, first);
-	return write_zeros(handle, first - offset, offset, error) &&
-	       zero_blocks(handle, last - first, first, error) &&
-	       write_zeros(handle, end - last, last, error);
+	if (!zero_blocks(handle, last - first, first, zeroed, error))
+		return FALSE;
+	return !*zeroed || (write_zeros(handle, first - offset, offset, error) &&
+			    write_zeros(handle, end - last, last, error));
+}
+
+gboolean handle_zero(struct handle *handle, guint64 count, guint64 offset, GError **error)
+{
+	gboolean zeroed;
+
+	return handle_try_zero(handle, count, offset, &zeroed, error) &&
+	       (zeroed || write_zeros(handle, count, offset, error));
 }
 
 gboolean handle_flush(struct handle *handle, GError **error)
@@ -477,20 +486,4 @@ GPtrArray *place_list(const struct url *place, const struct transport_config *co
 		return NULL;
 	}
 	return transport->list(place, config_or_defaults(config), error);
-}
-
-/* ---- buffers ------------------------------------------------------------------ */
-
-void *transport_buffer_new(gsize bytes)
-{
-	void *buffer = NULL;
-
-	if (posix_memalign(&buffer, TRANSPORT_ALIGN, bytes) != 0)
-		g_error("out of memory: %" G_GSIZE_FORMAT " bytes", bytes);
-	return buffer;
-}
-
-void transport_buffer_free(void *buffer)
-{
-	free(buffer);
 }

@@ -157,6 +157,12 @@ gboolean handle_write(struct handle *handle, const void *buffer, gsize count, gu
 		      GError **error);
 /* The range reads as zeros afterwards; thin where the transport can. */
 gboolean handle_zero(struct handle *handle, guint64 count, guint64 offset, GError **error);
+/*
+ * The same, but that no more than a block at either end is written: *zeroed is FALSE where
+ * the transport has no operation of its own for the rest, and the zeros remain to be written.
+ */
+gboolean handle_try_zero(struct handle *handle, guint64 count, guint64 offset, gboolean *zeroed,
+			 GError **error);
 gboolean handle_flush(struct handle *handle, GError **error);
 /* The whole range, in order; one data extent where nothing is known. */
 struct extents *handle_extents(struct handle *handle, guint64 count, guint64 offset,

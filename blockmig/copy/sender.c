@@ -2,6 +2,8 @@
 
 #include "common/units.h"
 
+#include <string.h>
+
 /* Runs of zeros of this size, at its multiples in the image, are left out. */
 enum { ZERO_BLOCK_BYTES = 64 << 10, THROTTLE_SLICE_BYTES = 256 << 10 };
 
@@ -91,6 +93,20 @@ static gboolean send_run(struct sender *sender, const guint8 *data, gsize count,
 	return TRUE;
 }
 
+/* Zeros that have to be written, from @zeros, are sent as data is. */
+static gboolean send_zero_run(struct sender *sender, guint8 *zeros, gsize count,
+			      guint64 position_bytes, gboolean again, GError **error)
+{
+	gboolean zeroed;
+
+	if (!handle_try_zero(sender->destination.handle, count, position_bytes, &zeroed, error))
+		return FALSE;
+	if (zeroed)
+		return TRUE;
+	memset(zeros, 0, count); /* a hole was not read */
+	return send_run(sender, zeros, count, position_bytes, again, error);
+}
+
 static gboolean send_data(struct sender *sender, struct claim *claim, guint64 position_bytes,
 			  GError **error)
 {
@@ -100,7 +116,7 @@ static gboolean send_data(struct sender *sender, struct claim *claim, guint64 po
 	const enum zeros zeros = engine->spec->fresh && !again		      ? ZEROS_LEFT_OUT
 				 : sender->destination.known.zero_deallocates ? ZEROS_ZEROED
 									      : ZEROS_WRITTEN;
-	const guint8 *buffer = sender->buffer;
+	guint8 *buffer = sender->buffer;
 	gboolean is_zero = FALSE;
 
 	claim->data_bytes = 0;
@@ -109,7 +125,7 @@ static gboolean send_data(struct sender *sender, struct claim *claim, guint64 po
 		if (!is_zero)
 			claim->data_bytes += length;
 		if (is_zero && zeros == ZEROS_ZEROED &&
-		    !handle_zero(sender->destination.handle, length, position_bytes + at, error))
+		    !send_zero_run(sender, buffer + at, length, position_bytes + at, again, error))
 			return FALSE;
 		if (!is_zero && zeros != ZEROS_WRITTEN &&
 		    !send_run(sender, buffer + at, length, position_bytes + at, again, error))
@@ -127,9 +143,10 @@ static gboolean send_zeros(struct sender *sender, struct claim *claim, guint64 p
 	claim->data_bytes = 0;
 	if (engine->spec->fresh && !(engine->map[claim->index] & MAP_TOUCHED))
 		return TRUE;
-	touch(sender, claim->index);
-	return handle_zero(sender->destination.handle, engine_unit_bytes(engine, claim->index),
-			   position_bytes, error);
+	const gboolean again = touch(sender, claim->index);
+
+	return send_zero_run(sender, sender->buffer, engine_unit_bytes(engine, claim->index),
+			     position_bytes, again, error);
 }
 
 gboolean sender_read(struct sender *sender, struct claim *claim, GError **error)

@@ -137,6 +137,9 @@ WRAP(DISTURB_WRITE, handle_write,
 WRAP(DISTURB_WRITE, handle_zero,
      (struct handle * handle, guint64 count, guint64 offset, GError **error),
      (handle, count, offset, error))
+WRAP(DISTURB_WRITE, handle_try_zero,
+     (struct handle * handle, guint64 count, guint64 offset, gboolean *zeroed, GError **error),
+     (handle, count, offset, zeroed, error))
 WRAP(DISTURB_WRITE, handle_resize, (struct handle * handle, guint64 bytes, GError **error),
      (handle, bytes, error))
 

@@ -248,7 +248,9 @@ gboolean memory_zero(struct handle *handle, guint64 count, guint64 offset, gbool
 	struct memory_handle *mine = (struct memory_handle *)handle;
 	gboolean ok;
 
-	*unsupported = FALSE;
+	*unsupported = mine->image->cannot_zero;
+	if (*unsupported)
+		return FALSE;
 	g_rec_mutex_lock(&mutex);
 	ok = enter(mine, MEMORY_ZERO, offset, count, NULL, error);
 	if (ok) {

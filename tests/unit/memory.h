@@ -38,6 +38,7 @@ struct memory_image {
 	guint8 *allocated; /* a byte for each block of 4 KiB */
 	char identity[IDENTITY_BYTES];
 	gboolean extents_trusted, zero_deallocates;
+	gboolean cannot_zero; /* zeros have to be written */
 	memory_hook hook;
 	void *hook_data;
 	GArray *log; /* of struct memory_event, without buffers */

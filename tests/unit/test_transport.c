@@ -246,6 +246,23 @@ START_TEST(zeros_are_written_where_the_target_cannot_zero)
 }
 END_TEST
 
+START_TEST(whoever_only_tries_writes_the_zeros_himself)
+{
+	AUTO(handle) handle = open_lun(HANDLE_WRITE);
+	gboolean zeroed;
+
+	ck_assert(handle_try_zero(handle, SIZE - 1, 0, &zeroed, NULL));
+	ck_assert(zeroed);
+	lun.zero_refused = TRUE;
+	lun.writes = 0;
+	ck_assert(handle_try_zero(handle, SIZE - 1, 0, &zeroed, NULL));
+	ck_assert(!zeroed);
+	ck_assert_uint_eq(lun.writes, 0);
+	arm(BLOCKMIG_ERROR_PERMANENT);
+	ck_assert(!handle_try_zero(handle, SIZE, 0, &zeroed, NULL));
+}
+END_TEST
+
 START_TEST(a_failed_zero_is_not_written_over)
 {
 	AUTO(handle) handle = open_lun(HANDLE_WRITE);
@@ -397,6 +414,7 @@ int main(void)
 			    G_N_ELEMENTS(ranges));
 	tcase_add_test(tcase, zeros_of_any_range_change_that_range_alone);
 	tcase_add_test(tcase, zeros_are_written_where_the_target_cannot_zero);
+	tcase_add_test(tcase, whoever_only_tries_writes_the_zeros_himself);
 	tcase_add_test(tcase, a_failed_zero_is_not_written_over);
 	tcase_add_test(tcase, no_progress_is_an_error_and_not_an_endless_loop);
 	tcase_add_test(tcase, nothing_reaches_beyond_the_end);
