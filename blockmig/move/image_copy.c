@@ -117,7 +117,7 @@ static gboolean find_kept(const struct move_context *context, struct job *job,
 	return found;
 }
 
-/* Where it goes; an image that is overwritten has its new size before it is copied to. */
+/* Where it goes.  An image that is overwritten gets its new size when it is locked. */
 static gboolean describe_destination(const struct move_context *context, struct job *job,
 				     struct place *place, GError **error)
 {
@@ -136,10 +136,7 @@ static gboolean describe_destination(const struct move_context *context, struct 
 		g_propagate_error(error, g_steal_pointer(&failure));
 		return FALSE;
 	}
-	if (!accept_existing(job, handle, options, error))
-		return FALSE;
-	return !handle->transport->resize || handle->size_bytes == job_destination_bytes(job) ||
-	       image_is_device(handle) || handle_resize(handle, job_destination_bytes(job), error);
+	return accept_existing(job, handle, options, error);
 }
 
 /* The destination in a place is named as the source. */

@@ -1,3 +1,4 @@
+#include "blockmig/move/image_open.h"
 #include "blockmig/move/kept.h"
 #include "blockmig/move/passes.h"
 #include "blockmig/move/phases.h"
@@ -202,6 +203,39 @@ static gboolean prove_same_place(struct move *move, struct handle *handle, GErro
 	return FALSE;
 }
 
+/*
+ * What is overwritten may be the source by another way (an export's file beside its NFS URL):
+ * their inodes have one number then.  Two images may have one as well; nobody knows.
+ */
+static gboolean may_be_source(const struct job *job, const struct image_info *info)
+{
+	const char *source = job->source_identity ? strrchr(job->source_identity, ':') : NULL;
+	const char *destination = strrchr(info->identity, ':');
+
+	return !source || !destination || g_str_equal(source, destination);
+}
+
+/*
+ * A file that is overwritten is emptied first: what was a hole in the source is one there,
+ * and nobody writes its zeros.
+ */
+static gboolean settle_overwritten(struct move *move, struct handle *handle,
+				   const struct image_info *info, GError **error)
+{
+	struct job *job = move->job;
+	const guint64 size_bytes = job_destination_bytes(job);
+
+	if (image_is_written(move->destination)) {
+		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_BUSY,
+			    "%s is open for writing in a running guest: shut the guest off first",
+			    job->destination_url);
+		return FALSE;
+	}
+	job->destination_fresh = !may_be_source(job, info);
+	return (!job->destination_fresh || handle_resize(handle, 0, error)) &&
+	       (handle->size_bytes == size_bytes || handle_resize(handle, size_bytes, error));
+}
+
 /* The size that is needed, and whether it reads as zeros where nothing was written. */
 static gboolean settle(struct move *move, struct handle *handle, GError **error)
 {
@@ -212,6 +246,8 @@ static gboolean settle(struct move *move, struct handle *handle, GError **error)
 		return FALSE;
 	if (!handle_describe(handle, &info, error))
 		return FALSE;
+	if (!job->destination_made && !job->taken_over && !info.is_device)
+		return settle_overwritten(move, handle, &info, error);
 	if (info.size_bytes < job_destination_bytes(job)) {
 		g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
 			    "%s has %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " are needed",
@@ -316,16 +352,23 @@ static void remove_landed(struct move *move)
 	}
 }
 
-/* A LUN or device that held nothing, unless another one answers in its place by now. */
-static gboolean empty_device(struct move *move, GError **error)
+/*
+ * A LUN or device that held nothing, or a file that was emptied, unless another one answers
+ * in its place by now.
+ */
+static gboolean empty_image(struct move *move, GError **error)
 {
 	struct image_info info;
 	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
 					  HANDLE_WRITE, error);
 
-	return handle && handle_describe(handle, &info, error) &&
-	       image_info_matches(&info, move->job->destination_identity, handle->name, error) &&
-	       handle_zero(handle, handle->size_bytes, 0, error) && handle_flush(handle, error);
+	if (!handle || !handle_describe(handle, &info, error) ||
+	    !image_info_matches(&info, move->job->destination_identity, handle->name, error))
+		return FALSE;
+	if (!info.is_device)
+		return handle_resize(handle, 0, error) &&
+		       handle_resize(handle, info.size_bytes, error);
+	return handle_zero(handle, info.size_bytes, 0, error) && handle_flush(handle, error);
 }
 
 /* Whether nothing of the copy is there any more. */
@@ -339,7 +382,7 @@ static gboolean remove_copy(struct move *move)
 		       is_gone(move, &failure);
 	if (!job->destination_identity || !job->destination_fresh)
 		return TRUE;
-	return empty_device(move, &failure) || is_gone(move, &failure);
+	return empty_image(move, &failure) || is_gone(move, &failure);
 }
 
 /* What a dead peer does not let us remove is no reason to keep the guest waiting. */

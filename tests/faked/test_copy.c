@@ -1,4 +1,7 @@
-/* Bare copies that were interrupted, and what became of their source meanwhile. */
+/*
+ * Bare copies that were interrupted, and what became of their source meanwhile; and those
+ * over a file that holds something.
+ */
 #include "common/error.h"
 #include "common/stop.h"
 #include "common/units.h"
@@ -190,6 +193,120 @@ START_TEST(a_copy_that_was_aborted_is_removed_unless_it_is_to_stay)
 }
 END_TEST
 
+/* ---- a file that is overwritten ------------------------------------------------------------ */
+
+/* Larger than the source, and not a zero in it. */
+static void make_destination(void)
+{
+	g_autofree char *bytes = g_strnfill(SCENE_BYTES + MiB, 'o');
+
+	ck_assert(g_file_set_contents(destination, bytes, SCENE_BYTES + MiB, NULL));
+	scene.options.overwrite = TRUE;
+}
+
+static gboolean destination_is(guint64 offset, guint64 count, char value)
+{
+	g_autofree char *bytes = NULL;
+	gsize size;
+
+	ck_assert(g_file_get_contents(destination, &bytes, &size, NULL));
+	ck_assert_uint_le(offset + count, size);
+	for (guint64 at = offset; at < offset + count; at++)
+		if (bytes[at] != value)
+			return FALSE;
+	return TRUE;
+}
+
+START_TEST(a_file_that_is_overwritten_is_emptied_first)
+{
+	make_destination();
+	interrupt();
+	AUTO(job) job = scene_job(&scene);
+
+	ck_assert(job->destination_fresh && !job->destination_made);
+	ck_assert(destination_is(SCENE_BYTES - 4096, 4096, 0));
+	ck_assert_int_eq(copy(), 0);
+	assert_equal();
+}
+END_TEST
+
+START_TEST(a_file_that_was_overwritten_is_empty_once_that_is_aborted)
+{
+	g_autoptr(GError) error = NULL;
+	struct stat status;
+
+	make_destination();
+	interrupt();
+	ck_assert(scene_abort(&scene, &error));
+	ck_assert_int_eq(stat(destination, &status), 0);
+	ck_assert_int_eq(status.st_size, SCENE_BYTES);
+	ck_assert_int_eq(status.st_blocks, 0);
+}
+END_TEST
+
+/* As QEMU locks an image that it may write to. */
+START_TEST(a_refused_destination_stays_as_it_was)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
+	struct stat status;
+	int fd;
+
+	make_destination();
+	fd = open(destination, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	ck_assert_int_eq(copy(), 1);
+	ck_assert_int_eq(fstat(fd, &status), 0);
+	ck_assert_int_eq(status.st_size, SCENE_BYTES + MiB);
+	ck_assert(destination_is(0, SCENE_BYTES + MiB, 'o'));
+	close(fd);
+}
+END_TEST
+
+/* The job was begun, and nothing of it has run. */
+static void begin_only(void)
+{
+	stop_request();
+	ck_assert_int_eq(copy(), 3);
+	scene_new_process(&scene);
+}
+
+START_TEST(a_guest_that_was_started_on_the_destination_meanwhile_keeps_it)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 101, .l_len = 1};
+	int fd;
+
+	make_destination();
+	begin_only();
+	fd = open(destination, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	ck_assert_int_eq(copy(), 75);
+	ck_assert(destination_is(0, SCENE_BYTES + MiB, 'o'));
+	close(fd);
+	ck_assert_int_eq(copy(), 0);
+	assert_equal();
+}
+END_TEST
+
+/* As where the source is read over NFS, and the destination is the export's file. */
+START_TEST(what_may_be_the_source_itself_is_not_emptied)
+{
+	struct stat status;
+
+	make_destination();
+	begin_only();
+	AUTO(job) job = scene_job(&scene);
+
+	ck_assert_int_eq(stat(destination, &status), 0);
+	g_free(job->source_identity);
+	job->source_identity = g_strdup_printf("nfs:1:%lu", (unsigned long)status.st_ino);
+	g_autofree char *text = job_to_json(job);
+
+	ck_assert(ledger_job_save(scene.ledger, job->id, text, NULL));
+	ck_assert_int_eq(copy(), 1);
+	ck_assert(destination_is(0, SCENE_BYTES, 'o'));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("copy");
@@ -203,6 +320,11 @@ int main(void)
 	tcase_add_test(copies, a_layout_for_another_size_is_begun_anew);
 	tcase_add_test(copies, an_image_that_a_guest_writes_to_is_waited_for);
 	tcase_add_loop_test(copies, a_copy_that_was_aborted_is_removed_unless_it_is_to_stay, 0, 2);
+	tcase_add_test(copies, a_file_that_is_overwritten_is_emptied_first);
+	tcase_add_test(copies, a_file_that_was_overwritten_is_empty_once_that_is_aborted);
+	tcase_add_test(copies, a_refused_destination_stays_as_it_was);
+	tcase_add_test(copies, a_guest_that_was_started_on_the_destination_meanwhile_keeps_it);
+	tcase_add_test(copies, what_may_be_the_source_itself_is_not_emptied);
 	suite_add_tcase(suite, copies);
 
 	SRunner *runner = srunner_create(suite);
