@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Runs of zeros of this size, at its multiples in the image, are left out. */
-enum { ZERO_BLOCK_BYTES = 64 << 10, THROTTLE_SLICE_BYTES = 256 << 10 };
+enum { ZERO_BLOCK_BYTES = 64 << 10 };
 
 gboolean sender_open(struct sender *sender, GError **error)
 {
@@ -19,19 +19,18 @@ void sender_drop(struct sender *sender)
 	sender->unflushed = FALSE;
 }
 
-/* Once the copy is to end, the unit in hand goes out at full speed. */
-static gboolean throttle_wait(struct sender *sender, guint64 bytes, GError **error)
+/*
+ * Waits until *slice of a run may go out: all of it, or what the rate allows in a moment, in
+ * whole blocks.  Once the copy is to end, the unit in hand goes out at full speed.
+ */
+static gboolean slice_wait(const struct sender *sender, gsize count, gsize *slice, GError **error)
 {
 	struct throttle *throttle = sender->engine->spec->throttle;
+	const gboolean is_free = !throttle || engine_ending(sender->engine) == END_AT_CHECKPOINT;
+	const guint64 most = is_free ? G_MAXUINT64 : throttle_slice(throttle);
 
-	for (guint64 slice;
-	     throttle && bytes > 0 && engine_ending(sender->engine) != END_AT_CHECKPOINT;
-	     bytes -= slice) {
-		slice = MIN(bytes, (guint64)THROTTLE_SLICE_BYTES);
-		if (!throttle_take(throttle, slice, error))
-			return FALSE;
-	}
-	return TRUE;
+	*slice = MIN(count, MAX(most - most % TRANSPORT_ALIGN, (guint64)TRANSPORT_ALIGN));
+	return most == G_MAXUINT64 || throttle_take(throttle, *slice, error);
 }
 
 /* Marks the unit as touched, before its first byte is; whether it was so already. */
@@ -83,13 +82,20 @@ static gsize run_length(const guint8 *buffer, gsize count, gsize at, guint64 pos
 /* How the zeros inside a unit reach the destination. */
 enum zeros { ZEROS_LEFT_OUT, ZEROS_ZEROED, ZEROS_WRITTEN };
 
+/*
+ * A slow one in slices: a target drops an initiator that it has not heard of for as long as
+ * the whole run would have to wait.
+ */
 static gboolean send_run(struct sender *sender, const guint8 *data, gsize count,
 			 guint64 position_bytes, gboolean again, GError **error)
 {
-	if (!throttle_wait(sender, count, error) ||
-	    !handle_write(sender->destination.handle, data, count, position_bytes, error))
-		return FALSE;
-	count_sent(sender, count, again);
+	for (gsize at = 0, slice; at < count; at += slice) {
+		if (!slice_wait(sender, count - at, &slice, error) ||
+		    !handle_write(sender->destination.handle, data + at, slice, position_bytes + at,
+				  error))
+			return FALSE;
+		count_sent(sender, slice, again);
+	}
 	return TRUE;
 }
 

@@ -6,6 +6,8 @@
 /* How long a change of the stop flag may go unseen: nobody wakes the bucket for it. */
 enum { STOP_LOOK_MS = 100 };
 
+enum { SLICES = 4 }; /* of a second */
+
 /*
  * The bucket may be overdrawn: whoever finds it above zero takes all that he needs,
  * and the next one waits until the debt is paid.  So a request larger than the
@@ -45,7 +47,8 @@ static void fill(struct throttle *throttle)
 	const double seconds = (double)(now_us - throttle->filled_us) / G_USEC_PER_SEC;
 
 	throttle->filled_us = now_us;
-	throttle->tokens = MIN(throttle->tokens + seconds * throttle->rate, throttle->rate / 4);
+	throttle->tokens =
+		MIN(throttle->tokens + seconds * throttle->rate, throttle->rate / SLICES);
 }
 
 void throttle_set(struct throttle *throttle, guint64 bytes_per_second)
@@ -53,9 +56,16 @@ void throttle_set(struct throttle *throttle, guint64 bytes_per_second)
 	g_mutex_lock(&throttle->mutex);
 	fill(throttle); /* the time until now counts at the old rate */
 	throttle->rate = (double)bytes_per_second;
-	throttle->tokens = CLAMP(throttle->tokens, -throttle->rate, throttle->rate / 4);
+	throttle->tokens = CLAMP(throttle->tokens, -throttle->rate, throttle->rate / SLICES);
 	g_cond_broadcast(&throttle->changed);
 	g_mutex_unlock(&throttle->mutex);
+}
+
+guint64 throttle_slice(struct throttle *throttle)
+{
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&throttle->mutex);
+
+	return throttle->rate > 0 ? (guint64)(throttle->rate / SLICES) : G_MAXUINT64;
 }
 
 /* When to look again: when the debt is paid, or the stop flag may have changed. */

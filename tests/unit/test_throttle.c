@@ -51,6 +51,18 @@ START_TEST(a_request_larger_than_the_bucket_is_paid_for_by_the_next)
 }
 END_TEST
 
+START_TEST(a_slice_is_a_quarter_of_a_second)
+{
+	AUTO(throttle) throttle = throttle_new(64 * MiB);
+
+	ck_assert_uint_eq(throttle_slice(throttle), 16 * MiB);
+	throttle_set(throttle, 1);
+	ck_assert_uint_eq(throttle_slice(throttle), 0);
+	throttle_set(throttle, 0);
+	ck_assert_uint_eq(throttle_slice(throttle), G_MAXUINT64);
+}
+END_TEST
+
 static gpointer take_slowly(gpointer throttle)
 {
 	GError *error = NULL;
@@ -103,6 +115,7 @@ int main(void)
 	tcase_add_test(tests, the_rate_is_kept);
 	tcase_add_test(tests, no_token_is_lost);
 	tcase_add_test(tests, a_request_larger_than_the_bucket_is_paid_for_by_the_next);
+	tcase_add_test(tests, a_slice_is_a_quarter_of_a_second);
 	tcase_add_test(tests, a_new_rate_wakes_who_waits_for_the_old_one);
 	tcase_add_test(tests, only_a_stop_at_once_ends_the_wait);
 	suite_add_tcase(suite, tests);
