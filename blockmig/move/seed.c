@@ -41,7 +41,24 @@ static const char *file_of(const struct source *source)
 	return source->type == SOURCE_FILE ? source->path : NULL;
 }
 
-static gboolean resize_copy(struct move *move, guint64 bytes, GError **error)
+/*
+ * Where a device's content ends elsewhere, the chunk at the end that was the nearer one may
+ * be shorter or longer than the one that is known, and behind it may lie what is left of a
+ * longer content: none of it counts as done, nor as untouched.
+ */
+static gboolean forget_end(struct move *move, gint64 pass, guint64 bytes, GError **error)
+{
+	const guint64 chunk_bytes = move->job->options.chunk_bytes;
+	const guint64 first = MIN(bytes, move->job->content_bytes) / chunk_bytes;
+	const guint64 end = copy_units(bytes, chunk_bytes);
+	const struct ledger_unit rows = {.index = first, .count = end - first, .state = UNIT_SENT};
+
+	return !pass || first == end ||
+	       ledger_units_put(move->context.ledger, pass, &rows, 1, error);
+}
+
+/* The ledger first: a run that dies between finds another size once more. */
+static gboolean resize_copy(struct move *move, gint64 pass, guint64 bytes, GError **error)
 {
 	struct job *job = move->job;
 
@@ -54,7 +71,8 @@ static gboolean resize_copy(struct move *move, guint64 bytes, GError **error)
 	}
 	AUTO(handle) handle = prepare_open(move, HANDLE_WRITE, error);
 
-	if (!handle || (!image_is_device(handle) && !handle_resize(handle, bytes, error)))
+	if (!handle || !(image_is_device(handle) ? forget_end(move, pass, bytes, error)
+						 : handle_resize(handle, bytes, error)))
 		return FALSE;
 	job->virtual_bytes = job->content_bytes = bytes;
 	return move_save(move, error);
@@ -84,7 +102,7 @@ static gboolean measure_bare(struct move *move, GError **error)
 		return FALSE;
 	const guint64 bytes = job->through_qemu ? view->virtual_bytes : view->info.size_bytes;
 
-	if (bytes != job->content_bytes && !resize_copy(move, bytes, error))
+	if (bytes != job->content_bytes && !resize_copy(move, pass, bytes, error))
 		return FALSE;
 	return !pass || ledger_pass_resize(move->context.ledger, pass,
 					   copy_units(bytes, job->options.chunk_bytes), error);

@@ -60,13 +60,26 @@ static void stop_soon(gint64 job, const char *phase, guint round,
 		stop_request();
 }
 
-static void interrupt(void)
+/* The first chunk and more of it are there. */
+static void stop_later(gint64 job, const char *phase, guint round,
+		       const struct copy_progress *progress, void *data)
+{
+	if (progress->bytes_done > SCENE_CHUNK)
+		stop_soon(job, phase, round, progress, data);
+}
+
+static void interrupt_by(__typeof__(&stop_soon) progress)
 {
 	scene.options.bwlimit = MiB;
-	scene.reporter.progress = stop_soon;
+	scene.reporter.progress = progress;
 	ck_assert_int_eq(copy(), 3);
 	scene.reporter.progress = NULL;
 	scene_new_process(&scene);
+}
+
+static void interrupt(void)
+{
+	interrupt_by(stop_soon);
 }
 
 static void write_source(guint64 offset, char value, gsize count)
@@ -190,6 +203,86 @@ START_TEST(a_copy_that_was_aborted_is_removed_unless_it_is_to_stay)
 
 	ck_assert_uint_eq(job->taken_over, (guint)_i);
 	ck_assert_int_eq(job->totals.bytes_skipped > 0, _i);
+}
+END_TEST
+
+/* ---- a LUN, which keeps its size ------------------------------------------------------------ */
+
+static char *lun;
+
+/* Nobody reads back what was written to it. */
+static void go_to_lun(gboolean is_used)
+{
+	lun = fake_path("luns/1");
+	fake_image_create(lun, "raw", 2 * SCENE_BYTES, NULL, 0);
+	if (is_used) {
+		g_autofree char *bytes = g_strnfill(2 * SCENE_BYTES, 'o');
+
+		ck_assert(g_file_set_contents(lun, bytes, 2 * SCENE_BYTES, NULL));
+	}
+	g_free(destination);
+	destination = g_strdup("iscsi://array/iqn.2026-01.com.example:t1/1");
+	scene.options.overwrite = is_used;
+	scene.options.verify = FALSE;
+}
+
+static void assert_lun_begins_with_source(void)
+{
+	g_autofree char *one = NULL, *two = NULL;
+	gsize count, size;
+
+	ck_assert(g_file_get_contents(scene.source, &one, &count, NULL));
+	ck_assert(g_file_get_contents(lun, &two, &size, NULL));
+	ck_assert_uint_eq(size, 2 * SCENE_BYTES);
+	ck_assert(memcmp(one, two, count) == 0);
+	g_free(lun);
+}
+
+/* The last chunk, a short one of zeros, was done before the run was cut off. */
+static void finish_last_chunk(guint64 offset, gsize count)
+{
+	const struct ledger_unit row = {
+		.index = offset / SCENE_CHUNK, .count = 1, .state = UNIT_DONE, .is_zero = TRUE};
+	g_autofree char *zeros = g_malloc0(count);
+	AUTO(job) job = scene_job(&scene);
+	gint64 pass;
+	int fd = open(lun, O_WRONLY | O_CLOEXEC);
+
+	ck_assert_int_eq(pwrite(fd, zeros, count, (off_t)offset), (gssize)count);
+	close(fd);
+	ck_assert(ledger_pass_find(scene.ledger, job->id, "base", &pass, NULL));
+	ck_assert(ledger_units_put(scene.ledger, pass, &row, 1, NULL));
+}
+
+START_TEST(what_a_last_chunk_of_zeros_grew_by_is_zeroed)
+{
+	go_to_lun(TRUE);
+	ck_assert_int_eq(truncate(scene.source, SCENE_BYTES + 4096), 0);
+	interrupt();
+	finish_last_chunk(SCENE_BYTES, 4096);
+	ck_assert_int_eq(truncate(scene.source, SCENE_BYTES + 65536), 0);
+	scene.options.bwlimit = 0;
+	ck_assert_int_eq(copy(), 0);
+	assert_lun_begins_with_source();
+}
+END_TEST
+
+START_TEST(what_a_longer_source_had_left_is_no_zeros_for_the_next)
+{
+	const struct disturb dead = {
+		.end = DISTURB_SOURCE, .operations = DISTURB_READ, .errnum = ETIMEDOUT};
+
+	go_to_lun(FALSE);
+	interrupt_by(stop_later);
+	ck_assert_int_eq(truncate(scene.source, 512), 0);
+	disturb_images(&dead);
+	ck_assert_int_eq(copy(), 3);
+	ck_assert_uint_gt(disturb_met(), 0);
+	disturb_clear();
+	scene_new_process(&scene);
+	ck_assert_int_eq(truncate(scene.source, SCENE_BYTES), 0);
+	ck_assert_int_eq(copy(), 0);
+	assert_lun_begins_with_source();
 }
 END_TEST
 
@@ -320,6 +413,8 @@ int main(void)
 	tcase_add_test(copies, a_layout_for_another_size_is_begun_anew);
 	tcase_add_test(copies, an_image_that_a_guest_writes_to_is_waited_for);
 	tcase_add_loop_test(copies, a_copy_that_was_aborted_is_removed_unless_it_is_to_stay, 0, 2);
+	tcase_add_test(copies, what_a_last_chunk_of_zeros_grew_by_is_zeroed);
+	tcase_add_test(copies, what_a_longer_source_had_left_is_no_zeros_for_the_next);
 	tcase_add_test(copies, a_file_that_is_overwritten_is_emptied_first);
 	tcase_add_test(copies, a_file_that_was_overwritten_is_empty_once_that_is_aborted);
 	tcase_add_test(copies, a_refused_destination_stays_as_it_was);
