@@ -35,14 +35,13 @@ static guint64 stretch_offset(const struct prover *prover, guint64 index)
 
 /* ---- what is proven --------------------------------------------------------------------- */
 
-static gboolean rows_put(struct prover *prover, enum unit_state state, GError **error)
+static gboolean rows_put(struct prover *prover, GError **error)
 {
 	const struct copy_spec *spec = prover->engine->spec;
-	struct ledger_unit *rows = (struct ledger_unit *)prover->rows->data;
 
-	for (guint i = 0; i < prover->rows->len; i++)
-		rows[i].state = state;
-	return ledger_units_put(spec->ledger, spec->pass, rows, prover->rows->len, error);
+	return ledger_units_put(spec->ledger, spec->pass,
+				(const struct ledger_unit *)prover->rows->data, prover->rows->len,
+				error);
 }
 
 static void rows_enter(struct prover *prover, enum map_state state)
@@ -57,31 +56,38 @@ static void rows_enter(struct prover *prover, enum map_state state)
 				map_set(prover->engine, rows[i].index + k, state);
 		}
 	}
-	g_cond_broadcast(&prover->engine->changed);
 }
 
-/* The doubt may come between the ledger and the map: the ledger takes it back first. */
+/* With the mutex held. */
+static gboolean is_doubted(const struct prover *prover)
+{
+	return prover->engine->doubts != prover->doubts;
+}
+
+/*
+ * What was doubted before is done, as it was.  A doubt that comes while the ledger is told
+ * waits for that (doubt_commit), and takes these rows back with the others.
+ */
 static gboolean rows_commit(struct prover *prover, GError **error)
 {
 	struct engine *engine = prover->engine;
-	gboolean doubted;
+	gboolean good = TRUE;
 
-	if (!rows_put(prover, UNIT_PROVEN, error))
-		return FALSE;
 	g_mutex_lock(&engine->mutex);
-	doubted = engine->doubts != prover->doubts;
-	if (!doubted)
-		rows_enter(prover, MAP_PROVEN);
-	g_mutex_unlock(&engine->mutex);
-	if (doubted) {
-		if (!rows_put(prover, UNIT_DONE, error))
-			return FALSE;
-		g_mutex_lock(&engine->mutex);
-		rows_enter(prover, MAP_DONE);
+	if (!is_doubted(prover)) {
+		engine->committing++;
 		g_mutex_unlock(&engine->mutex);
+		good = rows_put(prover, error);
+		g_mutex_lock(&engine->mutex);
+		engine->committing--;
 	}
-	g_array_set_size(prover->rows, 0);
-	return TRUE;
+	if (good)
+		rows_enter(prover, is_doubted(prover) ? MAP_DONE : MAP_PROVEN);
+	g_cond_broadcast(&engine->changed);
+	g_mutex_unlock(&engine->mutex);
+	if (good)
+		g_array_set_size(prover->rows, 0);
+	return good;
 }
 
 static gboolean rows_add_proven(struct prover *prover, const struct ledger_unit *row,
@@ -105,11 +111,19 @@ static gboolean zeros_add_proven(struct prover *prover, guint64 first, guint64 e
 	return rows_add_proven(prover, &row, error);
 }
 
-/* What map_doubt began; the ledger takes back what was proven until now, and nothing newer. */
+/*
+ * What map_doubt began; the ledger takes back what was proven until now, and nothing newer.
+ * Nothing older comes to it behind that, not for a moment: a run may die at any.
+ */
 static gboolean doubt_commit(struct engine *engine, GError **error)
 {
-	const gboolean good = ledger_pass_doubt(engine->spec->ledger, engine->spec->pass, error);
+	gboolean good;
 
+	g_mutex_lock(&engine->mutex);
+	while (engine->committing)
+		g_cond_wait(&engine->changed, &engine->mutex);
+	g_mutex_unlock(&engine->mutex);
+	good = ledger_pass_doubt(engine->spec->ledger, engine->spec->pass, error);
 	g_mutex_lock(&engine->mutex);
 	engine->doubting--;
 	g_cond_broadcast(&engine->changed);

@@ -8,17 +8,7 @@
 #include <check.h>
 #include <string.h>
 
-static gint closes_slowly; /* atomic: the next one does */
-
-static void close_slowly(struct handle *handle)
-{
-	if (g_atomic_int_compare_and_exchange(&closes_slowly, TRUE, FALSE))
-		g_usleep(G_USEC_PER_SEC / 5);
-	memory_close(handle);
-}
-
-const struct transport transport_nbd =
-	MEMORY_TRANSPORT_WITH(close_slowly, memory_pwrite, memory_flush, memory_extents);
+const struct transport transport_nbd = MEMORY_TRANSPORT;
 
 static struct copying copying;
 
@@ -153,40 +143,6 @@ START_TEST(a_flipped_bit_is_found_and_written_again)
 	copying_assert_copied(&copying);
 	ck_assert_uint_eq(copying.totals.mismatches, (guint)_i);
 	ck_assert_uint_eq(copying.totals.bytes_resent, (guint)_i * MiB);
-	copying_end(&copying);
-}
-END_TEST
-
-/*
- * The first read-back of every fourth unit; whoever finds it closes his handle before he tells
- * the ledger, and takes his time.
- */
-static gboolean flip_once(const struct memory_event *event, void *data, GError **error)
-{
-	guint8 *flipped = data;
-	const guint64 unit = event->offset / MiB;
-
-	(void)error;
-	if (event->op == MEMORY_READ && event->mode == HANDLE_READ && unit % 4 == 3 &&
-	    !flipped[unit]) {
-		flipped[unit] = TRUE;
-		event->buffer[0] ^= 1;
-		g_atomic_int_set(&closes_slowly, TRUE);
-	}
-	return TRUE;
-}
-
-START_TEST(what_is_proven_is_so_in_the_ledger_whatever_was_doubted_meanwhile)
-{
-	guint8 flipped[32] = {FALSE};
-
-	copying_begin_dense(&copying, 32 * MiB);
-	copying.destination->hook = flip_once;
-	copying.destination->hook_data = flipped;
-	copying_assert_copied(&copying);
-	ck_assert_uint_eq(copying.totals.mismatches, 8);
-	for (guint64 unit = 0; unit < 32; unit++)
-		ck_assert_int_eq(copying_state(&copying, unit), UNIT_PROVEN);
 	copying_end(&copying);
 }
 END_TEST
@@ -439,8 +395,6 @@ static void add_faults(Suite *suite)
 	tcase_add_test(tests, a_failed_flush_sends_the_share_again);
 	tcase_add_loop_test(tests, a_fault_of_any_call_is_survived, 0, 5);
 	tcase_add_loop_test(tests, a_lasting_fault_is_reported_as_it_is, 0, 2);
-	tcase_add_loop_test(
-		tests, what_is_proven_is_so_in_the_ledger_whatever_was_doubted_meanwhile, 0, 4);
 	tcase_add_loop_test(tests, a_flipped_bit_is_found_and_written_again, 1, 4);
 	tcase_add_test(tests, a_destination_that_never_keeps_its_data_is_an_integrity_failure);
 	tcase_add_loop_test(tests, another_image_under_the_same_name_stops_the_copy, 0, 2);
