@@ -46,8 +46,10 @@ static const struct {
 	 "Read-only file system (NFS3ERR_ROFS); the export must be writable for this host"},
 	{NFS3ERR_DQUOT, BLOCKMIG_ERROR_FULL,
 	 "Disk quota exceeded (NFS3ERR_DQUOT); raise it at the server, then resume"},
-	{NFS3ERR_STALE, BLOCKMIG_ERROR_PERMANENT,
-	 "Stale file handle (NFS3ERR_STALE): the file was removed or replaced at the server"},
+	/* The name may lead to the file still, once the file system is exported again. */
+	{NFS3ERR_STALE, BLOCKMIG_ERROR_TRANSIENT,
+	 "Stale file handle (NFS3ERR_STALE): the file was removed or replaced at the server, or "
+	 "is not exported for now"},
 	{NFS3ERR_JUKEBOX, BLOCKMIG_ERROR_TRANSIENT,
 	 "the server asked for patience for the whole stall limit (NFS3ERR_JUKEBOX)"},
 };

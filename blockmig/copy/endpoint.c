@@ -1,6 +1,7 @@
 #include "blockmig/copy/endpoint.h"
 
 #include "common/error.h"
+#include "common/units.h"
 
 #include <string.h>
 
@@ -23,23 +24,36 @@ static gboolean is_same_image(struct endpoint *endpoint, const struct image_info
 	return TRUE;
 }
 
-/*
- * A target that starts again lets initiators in before it has its LUNs, and before it
- * knows its own name: what was there a moment ago is waited for.
- */
+static gboolean may_come_back(const struct url *url, const GError *cause)
+{
+	if (url->scheme == URL_NFS && error_is(cause, BLOCKMIG_ERROR_PERMANENT))
+		return TRUE;
+	return (url->scheme == URL_NFS || url->scheme == URL_ISCSI) &&
+	       error_is(cause, BLOCKMIG_ERROR_NOT_FOUND);
+}
+
+struct handle *endpoint_reopen(const struct url *url, const struct transport_config *config,
+			       enum handle_mode mode, GError **error)
+{
+	GError *cause = NULL;
+	struct handle *handle = handle_open(url, config, mode, &cause);
+
+	if (handle)
+		return handle;
+	if (may_come_back(url, cause))
+		cause->code = BLOCKMIG_ERROR_TRANSIENT;
+	g_propagate_error(error, cause);
+	return NULL;
+}
+
 static gboolean open_handle(struct endpoint *endpoint, GError **error)
 {
 	const struct copy_end *end = endpoint->end;
-	GError *cause = NULL;
+	const gboolean was_there = endpoint->is_known || end->identity[0];
 
-	endpoint->handle = handle_open(end->url, end->config, endpoint->mode, &cause);
-	if (endpoint->handle)
-		return TRUE;
-	if (endpoint->is_known && end->url->scheme == URL_ISCSI &&
-	    error_is(cause, BLOCKMIG_ERROR_NOT_FOUND))
-		cause->code = BLOCKMIG_ERROR_TRANSIENT;
-	g_propagate_error(error, cause);
-	return FALSE;
+	endpoint->handle = was_there ? endpoint_reopen(end->url, end->config, endpoint->mode, error)
+				     : handle_open(end->url, end->config, endpoint->mode, error);
+	return endpoint->handle != NULL;
 }
 
 gboolean endpoint_open(struct endpoint *endpoint, GError **error)
@@ -93,6 +107,14 @@ gboolean endpoint_learn(struct endpoint *endpoint, guint64 content_bytes, struct
 	return TRUE;
 }
 
+static void add_how_long(GError *error, const struct backoff *backoff)
+{
+	g_autofree char *text = g_steal_pointer(&error->message);
+	g_autofree char *tried = units_format_time(backoff->retry_for_ms);
+
+	error->message = g_strdup_printf("%s (tried for %s)", text, tried);
+}
+
 gboolean endpoint_may_retry(struct backoff *backoff, GError **error)
 {
 	GError *stopped = NULL;
@@ -106,6 +128,8 @@ gboolean endpoint_may_retry(struct backoff *backoff, GError **error)
 	if (stopped) {
 		g_clear_error(error);
 		g_propagate_error(error, stopped);
+	} else if (backoff->retry_for_ms) {
+		add_how_long(*error, backoff);
 	}
 	return FALSE;
 }

@@ -24,10 +24,19 @@ struct endpoint {
 
 /*
  * Opens the handle where it is not open.  An image with another identity or size than
- * the one known (or than end->identity asks for) is a PERMANENT error; a LUN that was
- * known and is not there is a TRANSIENT one.
+ * the one known (or than end->identity asks for) is a PERMANENT error; one that was
+ * known and cannot be opened may come back (endpoint_reopen).
  */
 gboolean endpoint_open(struct endpoint *endpoint, GError **error);
+
+/*
+ * handle_open of what was there before: TRANSIENT where the server may have it again soon.
+ * Servers come back in steps.  A target lets initiators in before it has its LUNs, and
+ * knows its own name; an NFS server refuses the mount, or shows an empty folder, until it
+ * has its exports, and the file systems in them.
+ */
+struct handle *endpoint_reopen(const struct url *url, const struct transport_config *config,
+			       enum handle_mode mode, GError **error);
 void endpoint_drop(struct endpoint *endpoint);
 
 /*
@@ -39,7 +48,8 @@ gboolean endpoint_learn(struct endpoint *endpoint, guint64 content_bytes, struct
 
 /*
  * After a failure: where it is transient and time is left, waits, clears *error and
- * returns TRUE.  Else FALSE, with *error as it was or STOPPED.
+ * returns TRUE.  Else FALSE, with *error as it was, and how long it was tried where the
+ * time is used up; or STOPPED.
  */
 gboolean endpoint_may_retry(struct backoff *backoff, GError **error);
 

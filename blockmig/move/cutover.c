@@ -4,6 +4,7 @@
 #include "blockmig/move/pace.h"
 #include "blockmig/move/phases.h"
 
+#include "blockmig/copy/endpoint.h"
 #include "blockmig/vm/domain_load.h"
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
@@ -38,7 +39,7 @@ static struct handle *open_destination(struct move *move, GError **error)
 	move->probing.stall_ms = PROBE_STALL_MS;
 
 	AUTO(handle) handle =
-		handle_open(move->destination->url, &move->probing, HANDLE_READ, error);
+		endpoint_reopen(move->destination->url, &move->probing, HANDLE_READ, error);
 
 	if (!handle || !handle_describe(handle, &info, error) || !probe(move->job, handle, error))
 		return NULL;

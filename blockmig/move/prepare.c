@@ -291,7 +291,7 @@ struct handle *prepare_open(struct move *move, enum handle_mode mode, GError **e
 	const char *identity = move->job->destination_identity;
 	struct image_info info;
 	AUTO(handle) handle =
-		handle_open(move->destination->url, move->destination->transport, mode, error);
+		endpoint_reopen(move->destination->url, move->destination->transport, mode, error);
 
 	if (!handle || !handle_describe(handle, &info, error) ||
 	    (*identity && !image_info_matches(&info, identity, handle->name, error)))

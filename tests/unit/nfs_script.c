@@ -74,6 +74,9 @@ static int on_mount(struct rpc_context *rpc, struct rpc_msg *call)
 	mountres3 result = {.fhs_status = (mountstat3)planned_status(NFS_SCRIPT_MOUNT(MOUNT3_MNT))};
 	mountres3_ok *mounted = &result.mountres3_u.mountinfo;
 
+	if (script->mount_status != MNT3_OK && !is_due(&script->mount_skip) &&
+	    is_due(&script->mount_times))
+		result.fhs_status = (mountstat3)script->mount_status;
 	mounted->fhandle.fhandle3_len = sizeof(root_handle);
 	mounted->fhandle.fhandle3_val = root_handle;
 	mounted->auth_flavors.auth_flavors_len = 1;
@@ -117,7 +120,7 @@ static int on_getattr(struct rpc_context *rpc, struct rpc_msg *call)
 							     .size = script->size_bytes,
 							     .used = used_bytes(),
 							     .fsid = 1,
-							     .fileid = 2};
+							     .fileid = script->fileid};
 	return reply(rpc, call, &result, (zdrproc_t)zdr_GETATTR3res);
 }
 
@@ -212,6 +215,7 @@ static void restart(void)
 	if (script->restart_forgets)
 		memcpy(script->data, script->durable, NFS_SCRIPT_BYTES);
 	drop_links = script->restart_disconnects;
+	script->fileid += script->restart_replaces;
 }
 
 static int on_write(struct rpc_context *rpc, struct rpc_msg *call)
@@ -403,6 +407,7 @@ struct nfs_script *nfs_script_start(void)
 		abort();
 	script->port = ntohs(address.sin_port);
 	script->verifier = 1;
+	script->fileid = 2;
 	script->size_bytes = NFS_SCRIPT_BYTES;
 	script->request_bytes = REQUEST_BYTES;
 	script->exists = TRUE;

@@ -34,6 +34,8 @@ struct nfs_script {
 	gboolean swallow_create; /* the next CREATE is done, and its answer lost with the link */
 	/* So many calls of this procedure pass, then so many fail. */
 	guint fail_procedure, fail_skip, fail_times, fail_status;
+	/* The same of MOUNT's MNT. */
+	guint mount_skip, mount_times, mount_status;
 	guint flip_reads;    /* so many READs' answers have one bit flipped */
 	guint flip_writes;   /* so many WRITEs are stored with one bit flipped */
 	guint ignore_writes; /* so many WRITEs are acknowledged and not stored */
@@ -43,10 +45,11 @@ struct nfs_script {
 	guint restart_every;	  /* and again after so many more; 0: not again */
 	gboolean restart_forgets; /* what was not committed is lost */
 	gboolean restart_disconnects;
+	gboolean restart_replaces; /* another file has the name */
 
 	/* What was done. */
 	guint reads, writes, commits, creates, removes, restarts;
-	guint64 verifier;
+	guint64 verifier, fileid;
 	gboolean exists;
 	guint64 create_verifier;
 	guint8 data[NFS_SCRIPT_BYTES];	  /* what is read */
