@@ -62,6 +62,7 @@ static const struct field fields[] = {
 	BRIEF(FIELD_LAYER, destination),
 	BRIEF(FIELD_TEXT, destination_identity),
 	BRIEF(FIELD_BOOL, destination_made),
+	FIELD(FIELD_BOOL, destination_begun),
 	FIELD(FIELD_BOOL, destination_fresh),
 	FIELD(FIELD_U64, kept_ns),
 	FIELD(FIELD_U64, taken_over),

@@ -51,7 +51,8 @@ struct job {
 	char *destination_url;
 	struct layer *destination;
 	char *destination_identity;
-	gboolean destination_made; /* a file that we created */
+	gboolean destination_made;  /* a file that we create */
+	gboolean destination_begun; /* set before we do: what is there may be ours */
 	gboolean destination_fresh;
 	/* When the partial copy that was kept last changed (its ctime); 0: not known. */
 	guint64 kept_ns;

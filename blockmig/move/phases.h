@@ -24,6 +24,13 @@ gboolean backup_run(struct move *move, GError **error);
 gboolean prepare_run(struct move *move, GError **error);
 gboolean prepare_undo(struct move *move, GError **error);
 /*
+ * Creates a file at the destination, as QEMU's user's.  Where it was tried before (@again),
+ * one that this job made may be there already: it is taken, or made again where it has no
+ * size yet.
+ */
+gboolean prepare_create(struct move *move, const struct url *url, guint64 size_bytes,
+			gboolean again, GError **error);
+/*
  * The job's destination once it is prepared: PERMANENT where another image answers there by
  * now.  One without an identity is told from another by nothing.
  */

@@ -19,45 +19,90 @@ enum { NONCE_BYTES = 512, TOOL_DEADLINE_MS = 60 * 1000, REMOVAL_MS = 10 * 1000 }
 static const guint64 used_bytes = 1 * MiB;
 
 /*
- * Whether the file there is the one that this job made: by its identity where that is
- * known, else by its size, and because nobody put anything into it.
+ * Whether the file at the destination is the one that this job made: by its identity where
+ * that is known, else by its size, and because nobody put anything into it.  Where the job
+ * was cut off as it made it, it has no size yet.  What landed as a layer has a name that no
+ * other file has.
  */
-static gboolean owns_file(struct move *move, GError **error)
+static gboolean owns_file(struct move *move, const struct url *url, guint64 *size_bytes,
+			  GError **error)
 {
 	const struct job *job = move->job;
 	struct image_info info;
-	AUTO(handle) handle = handle_open(move->destination->url, move->destination->transport,
-					  HANDLE_READ, error);
+	AUTO(handle) handle = handle_open(url, move->destination->transport, HANDLE_READ, error);
 
 	if (!handle || !handle_describe(handle, &info, error))
 		return FALSE;
-	if (job->destination_identity ? g_str_equal(job->destination_identity, info.identity)
-				      : info.allocated_bytes <= used_bytes &&
-						info.size_bytes == job_destination_bytes(job))
+	*size_bytes = info.size_bytes;
+	if (url != move->destination->url)
+		return TRUE;
+	if (job->destination_identity
+		    ? g_str_equal(job->destination_identity, info.identity)
+		    : info.allocated_bytes <= used_bytes &&
+			      (info.size_bytes == job_destination_bytes(job) || !info.size_bytes))
 		return TRUE;
 	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
 		    "it is not the file that job %" G_GINT64_FORMAT " made", job->id);
 	return FALSE;
 }
 
-static gboolean make_file(struct move *move, GError **error)
+/* What an earlier try made, which died, or lost its connection, before it could say so. */
+static gboolean take_file(struct move *move, const struct url *url,
+			  const struct image_create *create, GError *exists, GError **error)
 {
-	struct job *job = move->job;
-	struct image_create create = {
-		.size_bytes = job_destination_bytes(job),
+	const struct transport_config *transport = move->destination->transport;
+	g_autoptr(GError) other = NULL;
+	guint64 size_bytes;
+
+	if (!owns_file(move, url, &size_bytes, &other)) {
+		g_propagate_error(error, error_is_transient(other) ? g_steal_pointer(&other)
+								   : g_error_copy(exists));
+		return FALSE;
+	}
+	/* An empty one may lack its owner and mode, too. */
+	return size_bytes ||
+	       (image_remove(url, transport, error) && image_create(url, transport, create, error));
+}
+
+gboolean prepare_create(struct move *move, const struct url *url, guint64 size_bytes,
+			gboolean again, GError **error)
+{
+	const struct image_create create = {
+		.size_bytes = size_bytes,
 		.mode = 0600,
-		.uid = job->qemu_uid,
-		.gid = job->qemu_gid,
+		.uid = move->job->qemu_uid,
+		.gid = move->job->qemu_gid,
 	};
 	g_autoptr(GError) failure = NULL;
 
-	if (job->destination_identity)
+	if (image_create(url, move->destination->transport, &create, &failure))
 		return TRUE;
-	if (image_create(move->destination->url, move->destination->transport, &create, &failure))
+	if (again && error_is(failure, BLOCKMIG_ERROR_EXISTS))
+		return take_file(move, url, &create, failure, error);
+	g_propagate_error(error, g_steal_pointer(&failure));
+	return FALSE;
+}
+
+/* Whether a file at the destination may be ours. */
+static gboolean has_begun(const struct job *job)
+{
+	return job->destination_begun || job->destination_identity || job->adopted;
+}
+
+static gboolean make_file(struct move *move, GError **error)
+{
+	struct job *job = move->job;
+	const gboolean again = has_begun(job);
+	g_autoptr(GError) failure = NULL;
+
+	job->destination_begun = TRUE;
+	if (!again && !move_save(move, error))
+		return FALSE;
+	if (prepare_create(move, move->destination->url, job_destination_bytes(job), again,
+			   &failure))
 		return TRUE;
-	/* Made by an earlier run of this job, which died before it could say so? */
-	if (error_is(failure, BLOCKMIG_ERROR_EXISTS) && owns_file(move, NULL))
-		return TRUE;
+	/* Somebody else was there before us. */
+	job->destination_begun = again || !error_is(failure, BLOCKMIG_ERROR_EXISTS);
 	g_propagate_error(error, g_steal_pointer(&failure));
 	return FALSE;
 }
@@ -313,8 +358,9 @@ static gboolean is_gone(struct move *move, GError **failure)
 
 static gboolean remove_file(struct move *move, const struct url *url, GError **error)
 {
-	/* What landed as a layer has a name that no other file has. */
-	return (url != move->destination->url || owns_file(move, error)) &&
+	guint64 size_bytes;
+
+	return owns_file(move, url, &size_bytes, error) &&
 	       image_remove(url, move->destination->transport, error);
 }
 
@@ -378,7 +424,8 @@ static gboolean remove_copy(struct move *move)
 	g_autoptr(GError) failure = NULL;
 
 	if (job->destination_made)
-		return remove_patiently(move, move->destination->url, &failure) ||
+		return !has_begun(job) ||
+		       remove_patiently(move, move->destination->url, &failure) ||
 		       is_gone(move, &failure);
 	if (!job->destination_identity || !job->destination_fresh)
 		return TRUE;

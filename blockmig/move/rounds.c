@@ -123,28 +123,15 @@ static gboolean append(struct move *move, guint index, GError **error)
 	AUTO(url) landed = url_child(folder, overlay->landed);
 	AUTO(handle) source = handle_open(from->url, from->transport, HANDLE_READ, error);
 
-	if (!source)
+	if (!source || !prepare_create(move, landed, source->size_bytes, again, error))
 		return FALSE;
-	struct image_create create = {
-		.size_bytes = source->size_bytes,
-		.mode = 0600,
-		.uid = job->qemu_uid,
-		.gid = job->qemu_gid,
-	};
-	g_autoptr(GError) failure = NULL;
-
-	if (!image_create(landed, move->destination->transport, &create, &failure) &&
-	    !(again && error_is(failure, BLOCKMIG_ERROR_EXISTS))) {
-		g_propagate_error(error, g_steal_pointer(&failure));
-		return FALSE;
-	}
 	g_autofree char *name = g_strdup_printf("round-%u", index + 1);
 	struct pass pass = {
 		.name = name,
 		.source = from->url,
 		.source_config = from->transport,
 		.destination = landed,
-		.content_bytes = create.size_bytes,
+		.content_bytes = source->size_bytes,
 		.fresh = !again,
 		.round = index + 1,
 	};
