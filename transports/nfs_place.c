@@ -5,7 +5,11 @@
 
 #include <string.h>
 
-enum { LIST_PART_BYTES = 32 * 1024, CREATE_RETRY_MS = 30000 };
+enum {
+	LIST_PART_BYTES = 32 * 1024,
+	LIST_MOST = 1000 * 1000, /* more than any folder of images has */
+	CREATE_RETRY_MS = 30000,
+};
 
 /* A creation that goes on where a lost connection broke it off. */
 struct creation {
@@ -18,6 +22,7 @@ struct creation {
 
 struct listing {
 	GPtrArray *names;
+	guint entries;
 	cookie3 cookie;
 	cookieverf3 verifier;
 	gboolean complete;
@@ -270,9 +275,35 @@ static void take_names(const void *answer, void *into)
 	while (entry.nextentry) {
 		memcpy(&entry, (const void *)entry.nextentry, sizeof(entry));
 		listing->cookie = entry.cookie;
+		listing->entries++;
 		if (is_image(&entry))
 			g_ptr_array_add(listing->names, g_strdup(entry.name));
 	}
+}
+
+static gboolean list_part(struct nfs_session *session, const struct nfs_object *folder,
+			  struct listing *listing, GError **error)
+{
+	const cookie3 from = listing->cookie;
+	READDIRPLUS3args arguments = {.dir = nfs_object_handle(folder),
+				      .cookie = from,
+				      .dircount = LIST_PART_BYTES / 4,
+				      .maxcount = LIST_PART_BYTES};
+	struct nfs_call call = {.what = "list",
+				.issue = issue_readdirplus,
+				.arguments = &arguments,
+				.take = take_names,
+				.into = listing};
+
+	memcpy(arguments.cookieverf, listing->verifier, sizeof(cookieverf3));
+	if (!nfs_link_call(session->link, &call, error))
+		return FALSE;
+	if (listing->complete || (listing->cookie != from && listing->entries <= LIST_MOST))
+		return TRUE;
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+		    "%s: list: server %s: its list does not end (%u entries, and more to come)",
+		    session->name, session->link->peer, listing->entries);
+	return FALSE;
 }
 
 GPtrArray *nfs_place_list(const struct url *place, const struct transport_config *config,
@@ -286,20 +317,8 @@ GPtrArray *nfs_place_list(const struct url *place, const struct transport_config
 
 	if (!session || !nfs_session_find(session, &folder, &facts, error))
 		return NULL;
-	while (!listing.complete) {
-		READDIRPLUS3args arguments = {.dir = nfs_object_handle(&folder),
-					      .cookie = listing.cookie,
-					      .dircount = LIST_PART_BYTES / 4,
-					      .maxcount = LIST_PART_BYTES};
-		struct nfs_call call = {.what = "list",
-					.issue = issue_readdirplus,
-					.arguments = &arguments,
-					.take = take_names,
-					.into = &listing};
-
-		memcpy(arguments.cookieverf, listing.verifier, sizeof(cookieverf3));
-		if (!nfs_link_call(session->link, &call, error))
+	while (!listing.complete)
+		if (!list_part(session, &folder, &listing, error))
 			return NULL;
-	}
 	return g_steal_pointer(&names);
 }

@@ -12,6 +12,7 @@
 
 enum {
 	STAGE_BYTES = 512, /* an answer without its data, and little more */
+	TAIL_BYTES = 512,  /* the most that may follow: it is padding */
 	SEND_AT_ONCE = 8,
 };
 
@@ -49,6 +50,7 @@ struct nfs_wire {
 	gsize head_bytes;
 	struct call *answered; /* in data and tail */
 	guint32 data_left;
+	gsize tail_bytes;
 };
 
 struct nfs_wire *nfs_wire_new(struct nfs_link *link)
@@ -217,6 +219,7 @@ static void answer_ended(struct nfs_wire *wire)
 	wire->answered->request = NULL;
 	wire->answered = NULL;
 	wire->head_bytes = 0;
+	wire->tail_bytes = 0;
 	wire->at = IN_HEAD;
 }
 
@@ -233,19 +236,21 @@ static void drop_staged(struct nfs_wire *wire, gsize count)
 	wire->fragment_left -= (guint32)count;
 }
 
-static void take_mark(struct nfs_wire *wire)
+/* Empty fragments, but for the last, could go on for ever. */
+static const char *take_mark(struct nfs_wire *wire)
 {
 	guint32 mark;
 
 	while (wire->mark_bytes < sizeof(wire->mark) && staged(wire))
 		wire->mark[wire->mark_bytes++] = wire->stage[wire->stage_from++];
 	if (wire->mark_bytes < sizeof(wire->mark))
-		return;
+		return NULL;
 	memcpy(&mark, wire->mark, sizeof(mark));
 	mark = GUINT32_FROM_BE(mark);
 	wire->mark_bytes = 0;
 	wire->fragment_last = (mark & NFS_MESSAGE_LAST) != 0;
 	wire->fragment_left = mark & ~NFS_MESSAGE_LAST;
+	return mark ? NULL : no_end;
 }
 
 /* Moves what is staged into the head, and what turns out to be data where it belongs. */
@@ -283,6 +288,15 @@ static void take_data(struct nfs_wire *wire)
 		wire->at = IN_TAIL;
 }
 
+static const char *take_tail(struct nfs_wire *wire)
+{
+	const gsize count = MIN(staged(wire), (gsize)wire->fragment_left);
+
+	drop_staged(wire, count);
+	wire->tail_bytes += count;
+	return wire->tail_bytes <= TAIL_BYTES ? NULL : no_end;
+}
+
 /* Works off what is staged.  NULL, or what is wrong with it. */
 static const char *digest_stage(struct nfs_wire *wire)
 {
@@ -298,13 +312,13 @@ static const char *digest_stage(struct nfs_wire *wire)
 		if (!staged(wire))
 			return NULL;
 		if (wire->fragment_left == 0)
-			take_mark(wire);
+			wrong = take_mark(wire);
 		else if (wire->at == IN_HEAD)
 			wrong = take_head(wire);
 		else if (wire->at == IN_DATA)
 			take_data(wire);
 		else
-			drop_staged(wire, MIN(staged(wire), (gsize)wire->fragment_left));
+			wrong = take_tail(wire);
 		if (wrong)
 			return wrong;
 	}

@@ -1,6 +1,7 @@
 #include "tests/unit/nfs_script.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdint.h>
@@ -18,7 +19,13 @@
 #include <nfsc/libnfs-raw-mount.h>
 #include <nfsc/libnfs-raw-nfs.h>
 
-enum { LINKS = 32, REQUEST_BYTES = 512 * 1024, REPLY_ROOM = REQUEST_BYTES + 4096, BLOCK = 4096 };
+enum {
+	LINKS = 32,
+	REQUEST_BYTES = 512 * 1024,
+	REPLY_ROOM = REQUEST_BYTES + 4096,
+	BLOCK = 4096,
+	LISTED = 500
+};
 
 static struct nfs_script *script;
 static gboolean drop_links;
@@ -162,6 +169,35 @@ static int cut_off(struct rpc_context *rpc, const struct rpc_msg *call, u_int by
 	return -1;
 }
 
+/* Until the client has had enough; the rest of the script waits. */
+static int flood(struct rpc_context *rpc, const guint32 *head, gsize head_bytes)
+{
+	static const guint8 zeros[BLOCK];
+	struct pollfd wait = {.fd = rpc_get_fd(rpc), .events = POLLOUT};
+
+	if (head_bytes && write(wait.fd, head, head_bytes) < 0)
+		return -1;
+	while (write(wait.fd, zeros, sizeof(zeros)) >= 0 || errno == EAGAIN)
+		poll(&wait, 1, -1);
+	return -1;
+}
+
+/* The answer is an error, without attributes; its fragment is as long as one can be. */
+static int flood_tail(struct rpc_context *rpc, const struct rpc_msg *call)
+{
+	const guint32 head[] = {htonl(0x7fffffff),
+				htonl(call->xid),
+				htonl(REPLY),
+				0,
+				0,
+				0,
+				0,
+				htonl(NFS3ERR_IO),
+				0};
+
+	return flood(rpc, head, sizeof(head));
+}
+
 static int on_read(struct rpc_context *rpc, struct rpc_msg *call)
 {
 	static guint8 bytes[REQUEST_BYTES];
@@ -170,6 +206,10 @@ static int on_read(struct rpc_context *rpc, struct rpc_msg *call)
 	READ3resok *good = &result.READ3res_u.resok;
 
 	script->reads++;
+	if (script->flood_read)
+		return flood(rpc, NULL, 0);
+	if (script->flood_tail)
+		return flood_tail(rpc, call);
 	if (script->cut_read)
 		return cut_off(rpc, call, read.count);
 	if (is_due(&script->jukebox))
@@ -293,6 +333,22 @@ static int on_remove(struct rpc_context *rpc, struct rpc_msg *call)
 	return reply(rpc, call, &result, (zdrproc_t)zdr_REMOVE3res);
 }
 
+/* A folder of so many files that it has no end. */
+static int on_readdirplus(struct rpc_context *rpc, struct rpc_msg *call)
+{
+	static entryplus3 entries[LISTED];
+	ARGUMENTS(READDIRPLUS3args, request);
+	READDIRPLUS3res result = {.status = NFS3_OK};
+	const cookie3 from = script->list_repeats ? 0 : request.cookie;
+
+	for (guint i = 0; i < LISTED; i++)
+		entries[i] = (entryplus3){.name = (char *)"disk",
+					  .cookie = from + i + 1,
+					  .nextentry = i + 1 < LISTED ? &entries[i + 1] : NULL};
+	result.READDIRPLUS3res_u.resok.reply.entries = entries;
+	return reply(rpc, call, &result, (zdrproc_t)zdr_READDIRPLUS3res);
+}
+
 /* ---- the process -------------------------------------------------------------- */
 
 /* libnfs decodes strings only into memory that is zero, and gives memory that is not. */
@@ -307,6 +363,7 @@ DECODER(READ3args)
 DECODER(WRITE3args)
 DECODER(CREATE3args)
 DECODER(SETATTR3args)
+DECODER(READDIRPLUS3args)
 
 static uint32_t decode_nothing(ZDR *zdr G_GNUC_UNUSED, void *arguments G_GNUC_UNUSED, ...)
 {
@@ -326,6 +383,7 @@ static struct service_proc nfs_procedures[] = {
 	{NFS3_WRITE, on_write, decode_WRITE3args, sizeof(WRITE3args)},
 	{NFS3_CREATE, on_create, decode_CREATE3args, sizeof(CREATE3args)},
 	{NFS3_REMOVE, on_remove, decode_nothing, 0},
+	{NFS3_READDIRPLUS, on_readdirplus, decode_READDIRPLUS3args, sizeof(READDIRPLUS3args)},
 	{NFS3_FSINFO, on_fsinfo, decode_nothing, 0},
 	{NFS3_COMMIT, on_commit, decode_nothing, 0},
 };

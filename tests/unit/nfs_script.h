@@ -26,11 +26,14 @@ struct nfs_script {
 	gboolean hides_allocation; /* the file never seems to use any room */
 
 	/* What to do. */
-	guint jukebox;	    /* so many READs and WRITEs are told to wait */
-	guint write_status; /* of every WRITE; 0: good */
-	guint most_bytes;   /* of one READ or WRITE, longer ones are answered short; 0: any */
-	gboolean cut_read;  /* the next READ's answer breaks off in its data, and the link too */
-	gboolean replaced;  /* at the next SETATTR the name is another file's */
+	guint jukebox;	       /* so many READs and WRITEs are told to wait */
+	guint write_status;    /* of every WRITE; 0: good */
+	guint most_bytes;      /* of one READ or WRITE, longer ones are answered short; 0: any */
+	gboolean cut_read;     /* the next READ's answer breaks off in its data, and the link too */
+	gboolean flood_read;   /* the next READ is answered by empty fragments, for ever */
+	gboolean flood_tail;   /* or by an error with an endless tail */
+	gboolean list_repeats; /* the folder's list begins anew whenever it is to go on */
+	gboolean replaced;     /* at the next SETATTR the name is another file's */
 	gboolean swallow_create; /* the next CREATE is done, and its answer lost with the link */
 	/* So many calls of this procedure pass, then so many fail. */
 	guint fail_procedure, fail_skip, fail_times, fail_status;
