@@ -344,14 +344,23 @@ struct handle *prepare_open(struct move *move, enum handle_mode mode, GError **e
 	return g_steal_pointer(&handle);
 }
 
-/* FALSE, with a warning, where it may still be there. */
+/*
+ * FALSE, with a warning, where it may still be there.  An NFS server that is on its way back
+ * shows an empty folder where what it exports is not mounted yet.
+ */
 static gboolean is_gone(struct move *move, GError **failure)
 {
-	const gboolean gone = error_is(*failure, BLOCKMIG_ERROR_NOT_FOUND);
+	const struct job *job = move->job;
+	const gboolean missing = error_is(*failure, BLOCKMIG_ERROR_NOT_FOUND);
+	const gboolean gone = missing && !(job->destination_identity &&
+					   move->destination->url->scheme == URL_NFS);
 
 	if (!gone)
-		move_warn(move, "%s is left behind: %s", move->job->destination_url,
-			  (*failure)->message);
+		move_warn(move,
+			  missing ? "%s is gone, or left behind where its server has not all of "
+				    "its files back (blockmig gc looks again): %s"
+				  : "%s is left behind: %s",
+			  job->destination_url, (*failure)->message);
 	g_clear_error(failure);
 	return gone;
 }
