@@ -137,10 +137,8 @@ static int on_setattr(struct rpc_context *rpc, struct rpc_msg *call)
 	SETATTR3res result = {.status = planned_status(NFS3_SETATTR)};
 	const set_size3 *size = &request.new_attributes.size;
 
-	if (script->replaced) {
+	if (script->replaced)
 		file_handle[0] = 'n';
-		result.status = NFS3ERR_STALE;
-	}
 	if (request.object.data.data_len != sizeof(file_handle))
 		result.status = NFS3ERR_BADHANDLE;
 	if (result.status == NFS3_OK && size->set_it)
