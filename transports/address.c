@@ -1,6 +1,7 @@
 #include "transports/address.h"
 
 #include "common/error.h"
+#include "transports/resolve.h"
 
 #include <netdb.h>
 #include <netinet/in.h>
@@ -9,21 +10,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
+enum { STALL_DEFAULT_MS = 30000 };
+
 static void candidate_free(gpointer data)
 {
 	struct address *address = data;
 
 	g_free(address->host);
 	g_free(address);
-}
-
-static void set_gai_error(GError **error, const char *host, int status)
-{
-	gboolean permanent = status == EAI_NONAME || status == EAI_FAMILY;
-
-	g_set_error(error, BLOCKMIG_ERROR,
-		    permanent ? BLOCKMIG_ERROR_PERMANENT : BLOCKMIG_ERROR_TRANSIENT, "host %s: %s",
-		    host, gai_strerror(status));
 }
 
 /* ---- failures ----------------------------------------------------------------- */
@@ -90,16 +84,11 @@ static gint compare_failures(gconstpointer a, gconstpointer b)
 
 /* ---- names to numbers --------------------------------------------------------- */
 
-static gboolean add_resolved(GPtrArray *candidates, const char *host, int port, GError **error)
+static gboolean add_resolved(GPtrArray *candidates, const char *host, int port, guint stall_ms,
+			     GError **error)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-	struct addrinfo *list = NULL;
-	int status = getaddrinfo(host, NULL, &hints, &list);
+	struct addrinfo *list = resolve_host(host, stall_ms, error);
 
-	if (status != 0) {
-		set_gai_error(error, host, status);
-		return FALSE;
-	}
 	for (struct addrinfo *info = list; info; info = info->ai_next) {
 		char numeric[NI_MAXHOST];
 		struct address *address;
@@ -114,13 +103,14 @@ static gboolean add_resolved(GPtrArray *candidates, const char *host, int port, 
 		address->failed = latest_failure(numeric, port);
 		g_ptr_array_add(candidates, address);
 	}
-	freeaddrinfo(list);
-	return TRUE;
+	if (list)
+		freeaddrinfo(list);
+	return list != NULL;
 }
 
 /* "host", "host:port", "[v6]", "[v6]:port", or a bare IPv6 address. */
 static gboolean add_alternate(GPtrArray *candidates, const char *text, int default_port,
-			      GError **error)
+			      guint stall_ms, GError **error)
 {
 	const char *colon = strrchr(text, ':');
 	g_autofree char *host = NULL;
@@ -142,19 +132,20 @@ static gboolean add_alternate(GPtrArray *candidates, const char *text, int defau
 			    "address '%s': the port is not a number from 1 to 65535", text);
 		return FALSE;
 	}
-	return add_resolved(candidates, host, (int)port, error);
+	return add_resolved(candidates, host, (int)port, stall_ms, error);
 }
 
 GPtrArray *address_candidates(const struct url *url, const struct transport_config *config,
 			      int default_port, GError **error)
 {
 	g_autoptr(GPtrArray) candidates = g_ptr_array_new_with_free_func(candidate_free);
+	guint stall_ms = config->stall_ms ? config->stall_ms : STALL_DEFAULT_MS;
 	int port = url->port ? url->port : default_port;
 	GError *first = NULL;
 
-	add_resolved(candidates, url->host, port, &first);
+	add_resolved(candidates, url->host, port, stall_ms, &first);
 	for (char **text = config->addresses; text && *text; text++)
-		add_alternate(candidates, *text, port, first ? NULL : &first);
+		add_alternate(candidates, *text, port, stall_ms, first ? NULL : &first);
 	if (candidates->len == 0) {
 		g_propagate_error(error, first);
 		return NULL;

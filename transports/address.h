@@ -18,7 +18,8 @@ struct address {
 
 /*
  * A GPtrArray of struct address, never empty: names that cannot be resolved are left
- * out as long as another one can.  TRANSIENT where only the name service failed.
+ * out as long as another one can.  TRANSIENT where only the name service failed, or gave
+ * no answer for the stall limit.
  */
 GPtrArray *address_candidates(const struct url *url, const struct transport_config *config,
 			      int default_port, GError **error);
