@@ -30,7 +30,7 @@ int deadline_left(deadline_ms deadline)
 
 void backoff_init(struct backoff *backoff, guint64 retry_for_ms)
 {
-	*backoff = (struct backoff){.retry_for_ms = retry_for_ms};
+	*backoff = (struct backoff){.retry_for_ms = retry_for_ms, .wake_fd = -1};
 }
 
 void backoff_success(struct backoff *backoff)
@@ -55,5 +55,5 @@ gboolean backoff_wait(struct backoff *backoff, GError **error)
 	guint wait_ms = half + (guint)g_random_int_range(0, (gint32)(half + 1));
 	wait_ms = MIN(wait_ms, (guint)deadline_left(backoff->until));
 	backoff->wait_ms = MIN(backoff->wait_ms * 2, (guint)WAIT_MOST_MS);
-	return stop_sleep(wait_ms, error);
+	return stop_sleep_unless(wait_ms, backoff->wake_fd, error);
 }

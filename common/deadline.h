@@ -26,6 +26,8 @@ struct backoff {
 	guint64 retry_for_ms;
 	deadline_ms until; /* 0: no failure since the last success */
 	guint wait_ms;
+	int wake_fd; /* -1, or a descriptor that polls readable where nobody waits for it any more
+		      */
 };
 
 void backoff_init(struct backoff *backoff, guint64 retry_for_ms);
@@ -35,8 +37,8 @@ void backoff_success(struct backoff *backoff);
 
 /*
  * After a failure: waits and returns TRUE where another try is allowed.  FALSE with
- * no error set where the span is used up (the caller reports the failure itself),
- * FALSE with STOPPED where the user wants to stop.
+ * no error set where the span is used up (the caller reports the failure itself) or
+ * wake_fd is readable, FALSE with STOPPED where the user wants to stop.
  */
 gboolean backoff_wait(struct backoff *backoff, GError **error);
 

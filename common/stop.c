@@ -100,15 +100,21 @@ gboolean stop_check(GError **error)
 	return FALSE;
 }
 
-gboolean stop_sleep(guint milliseconds, GError **error)
+gboolean stop_sleep_unless(guint milliseconds, int wake_fd, GError **error)
 {
-	struct pollfd stop = {.fd = stop_fd(), .events = POLLIN};
+	struct pollfd fds[] = {{.fd = stop_fd(), .events = POLLIN},
+			       {.fd = wake_fd, .events = POLLIN}};
 	deadline_ms deadline = deadline_in(milliseconds);
 
-	while (stop_check(error)) {
+	while (stop_check(error) && !fds[1].revents) {
 		if (deadline_passed(deadline))
 			return TRUE;
-		poll(&stop, 1, deadline_left(deadline));
+		poll(fds, G_N_ELEMENTS(fds), deadline_left(deadline));
 	}
 	return FALSE;
+}
+
+gboolean stop_sleep(guint milliseconds, GError **error)
+{
+	return stop_sleep_unless(milliseconds, -1, error);
 }

@@ -36,5 +36,7 @@ gboolean stop_check(GError **error);
  * or was asked for.
  */
 gboolean stop_sleep(guint milliseconds, GError **error);
+/* The same, and FALSE with no error where @wake_fd (-1: none) polls readable. */
+gboolean stop_sleep_unless(guint milliseconds, int wake_fd, GError **error);
 
 #endif

@@ -4,7 +4,10 @@
 #include "common/stop.h"
 #include "common/units.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 enum { RUNS_AHEAD = 16 };
 
@@ -21,6 +24,7 @@ struct reader {
 	guint64 made, taken;
 	gboolean is_ended;    /* the thread made its last run */
 	gboolean is_unwanted; /* nobody will take another one */
+	int unwanted_fd;      /* polls readable then, for the waits between tries */
 	GError *error;
 
 	/* The thread's own. */
@@ -233,6 +237,10 @@ struct reader *reader_start(const struct reader_spec *spec)
 	reader->endpoint.mode = HANDLE_READ;
 	reader->buffer = transport_buffer_new(spec->unit_bytes);
 	backoff_init(&reader->backoff, spec->retry_for_ms);
+	reader->unwanted_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (reader->unwanted_fd < 0)
+		g_error("eventfd: %s", g_strerror(errno));
+	reader->backoff.wake_fd = reader->unwanted_fd;
 	g_mutex_init(&reader->mutex);
 	g_cond_init(&reader->changed);
 	reader->thread = g_thread_new("image-reader", reader_thread, reader);
@@ -264,10 +272,12 @@ void reader_free(struct reader *reader)
 	reader->is_unwanted = TRUE;
 	g_cond_broadcast(&reader->changed);
 	g_mutex_unlock(&reader->mutex);
+	eventfd_write(reader->unwanted_fd, 1);
 	g_thread_join(reader->thread);
 	g_clear_error(&reader->error);
 	g_clear_pointer(&reader->extents, extents_free);
 	transport_buffer_free(reader->buffer);
+	close(reader->unwanted_fd);
 	g_cond_clear(&reader->changed);
 	g_mutex_clear(&reader->mutex);
 	g_free(reader);

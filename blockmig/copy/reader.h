@@ -36,7 +36,7 @@ struct reader;
 struct reader *reader_start(const struct reader_spec *spec);
 /* Waits for the next run.  FALSE at the end, and with an error. */
 gboolean reader_next(struct reader *reader, struct reader_run *run, GError **error);
-/* Ends the thread, at once where it is still reading. */
+/* Ends the thread, at once where it is still reading or between two tries. */
 void reader_free(struct reader *reader);
 AUTO_DEFINE(reader, reader_free)
 

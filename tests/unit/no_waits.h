@@ -24,6 +24,12 @@ gboolean stop_check(GError **error G_GNUC_UNUSED)
 	return TRUE;
 }
 
+gboolean stop_sleep_unless(guint milliseconds G_GNUC_UNUSED, int wake_fd G_GNUC_UNUSED,
+			   GError **error G_GNUC_UNUSED)
+{
+	return TRUE;
+}
+
 gboolean stop_sleep(guint milliseconds G_GNUC_UNUSED, GError **error G_GNUC_UNUSED)
 {
 	return TRUE;

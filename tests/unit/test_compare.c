@@ -150,6 +150,27 @@ START_TEST(an_image_that_cannot_be_opened_is_reported)
 }
 END_TEST
 
+static gboolean lose_every_call(const struct memory_event *event, void *data, GError **error)
+{
+	return event->op != *(enum memory_op *)data || memory_lost(error);
+}
+
+/* It would be tried again for an hour, long after the test's time. */
+START_TEST(an_image_that_is_gone_does_not_wait_for_the_other_ones_connection)
+{
+	static const enum memory_op lost[] = {MEMORY_OPEN, MEMORY_READ};
+	AUTO(url) nowhere = memory_url("nowhere");
+	enum memory_op op = lost[_i];
+
+	copying.source_end.url = nowhere;
+	copying.destination->hook = lose_every_call;
+	copying.destination->hook_data = &op;
+	ck_assert(!compare_images(&copying.source_end, &copying.destination_end, CONTENT, MiB, NULL,
+				  0, 3600000, NULL, NULL, &totals, &copying.error));
+	ck_assert(error_is(copying.error, BLOCKMIG_ERROR_NOT_FOUND));
+}
+END_TEST
+
 START_TEST(a_stop_ends_it)
 {
 	stop_request();
@@ -208,6 +229,8 @@ int main(void)
 	tcase_add_test(tests, a_layer_that_hides_the_one_below_is_found);
 	tcase_add_test(tests, a_lost_connection_is_survived);
 	tcase_add_test(tests, an_image_that_cannot_be_opened_is_reported);
+	tcase_add_loop_test(
+		tests, an_image_that_is_gone_does_not_wait_for_the_other_ones_connection, 0, 2);
 	tcase_add_test(tests, a_stop_ends_it);
 	tcase_add_loop_test(tests, a_copy_equals_its_manifest_until_a_byte_is_flipped, 0, 2);
 	tcase_add_test(tests, an_unfinished_pass_has_no_manifest);

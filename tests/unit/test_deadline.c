@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 /* ---- deadlines ---------------------------------------------------------------- */
 
@@ -70,6 +72,32 @@ START_TEST(a_stop_ends_the_wait_for_another_try)
 	stop_request();
 	ck_assert(!backoff_wait(&backoff, &error));
 	ck_assert(error_is(error, BLOCKMIG_ERROR_STOPPED));
+}
+END_TEST
+
+static gpointer wake_from_a_thread(gpointer fd)
+{
+	ck_assert_int_eq(eventfd_write(GPOINTER_TO_INT(fd), 1), 0);
+	return NULL;
+}
+
+START_TEST(whoever_is_not_waited_for_any_more_does_not_try_again)
+{
+	struct backoff backoff;
+	g_autoptr(GError) error = NULL;
+
+	backoff_init(&backoff, G_MAXUINT32);
+	backoff.wake_fd = eventfd(0, EFD_CLOEXEC);
+	ck_assert(backoff_wait(&backoff, &error));
+	GThread *thread =
+		g_thread_new("wake", wake_from_a_thread, GINT_TO_POINTER(backoff.wake_fd));
+
+	while (backoff_wait(&backoff, &error))
+		;
+	ck_assert_ptr_null(error);
+	ck_assert(!backoff_wait(&backoff, &error));
+	g_thread_join(thread);
+	close(backoff.wake_fd);
 }
 END_TEST
 
@@ -155,6 +183,7 @@ int main(void)
 	tcase_add_test(deadline, tries_end_with_their_span_and_a_success_begins_a_new_one);
 	tcase_add_test(deadline, no_span_is_no_second_try);
 	tcase_add_test(deadline, a_stop_ends_the_wait_for_another_try);
+	tcase_add_test(deadline, whoever_is_not_waited_for_any_more_does_not_try_again);
 	suite_add_tcase(suite, stop);
 	tcase_add_test(stop, each_signal_raises_the_level_up_to_now);
 	tcase_add_test(stop, a_broken_pipe_does_not_kill);
