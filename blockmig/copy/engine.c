@@ -137,6 +137,24 @@ static guint lanes_wanted(guint workers)
 	return (workers * 3 + 4) / 5;
 }
 
+/* A byte a unit: a peer may claim any size. */
+static gboolean map_new(struct engine *engine, GError **error)
+{
+	const struct copy_spec *spec = engine->spec;
+
+	engine->map = g_try_malloc0(engine->units);
+	if (engine->map || engine->units == 0)
+		return TRUE;
+	g_autofree char *name = url_format(spec->source->url);
+	g_autofree char *unit = units_format_size(spec->unit_bytes);
+
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+		    "%s: of %" G_GUINT64_FORMAT " bytes there would be %" G_GUINT64_FORMAT
+		    " chunks of %s, too many for this host's memory",
+		    name, spec->content_bytes, engine->units, unit);
+	return FALSE;
+}
+
 static void engine_init(struct engine *engine, const struct copy_spec *spec)
 {
 	memset(engine, 0, sizeof *engine);
@@ -151,10 +169,10 @@ static void engine_init(struct engine *engine, const struct copy_spec *spec)
 	g_cond_init(&engine->ended);
 	engine->units = spec->ranges ? spec->range_count
 				     : copy_units(spec->content_bytes, spec->unit_bytes);
-	engine->map = g_malloc0(engine->units);
 	engine->count[MAP_SEND] = engine->units;
 	engine->totals.units_total = engine->units;
-	for (guint64 i = 0; i < engine->units; i++)
+	engine->totals.bytes_total = spec->ranges ? 0 : spec->content_bytes;
+	for (guint64 i = 0; spec->ranges && i < engine->units; i++)
 		engine->totals.bytes_total += engine_unit_bytes(engine, i);
 }
 
@@ -274,7 +292,7 @@ gboolean copy_run(const struct copy_spec *spec, struct copy_totals *totals, GErr
 	if (!spec_check(spec, error))
 		return FALSE;
 	engine_init(&engine, spec);
-	ok = engine_prepare(&engine, error);
+	ok = map_new(&engine, error) && engine_prepare(&engine, error);
 	if (ok) {
 		if (!map_finished(&engine))
 			run_threads(&engine);

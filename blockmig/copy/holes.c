@@ -112,10 +112,11 @@ static struct hole_map *ask_file(struct inquiry *inquiry)
 
 	map->pieces =
 		units_round_up(inquiry->length_bytes, inquiry->piece_bytes) / inquiry->piece_bytes;
-	map->bits = g_malloc0(map->pieces / 8 + 1);
-	if (!handle || !tell_progress(inquiry, 1) || !handle_describe(handle, &map->info, NULL) ||
-	    !map->info.extents_trusted || !ask_all(inquiry, handle, map) ||
-	    !handle_describe(handle, &after, NULL) || !hole_map_is_of(map, &after))
+	map->bits = g_try_malloc0(map->pieces / 8 + 1);
+	if (!map->bits || !handle || !tell_progress(inquiry, 1) ||
+	    !handle_describe(handle, &map->info, NULL) || !map->info.extents_trusted ||
+	    !ask_all(inquiry, handle, map) || !handle_describe(handle, &after, NULL) ||
+	    !hole_map_is_of(map, &after))
 		return NULL;
 	return g_steal_pointer(&map);
 }

@@ -35,11 +35,35 @@ static gboolean pass_add(struct ledger *ledger, gint64 job, const char *name, gu
 	return TRUE;
 }
 
+static gboolean refuse_chunk_size(gint64 job, const char *name, guint64 known_bytes,
+				  guint64 asked_bytes, GError **error)
+{
+	g_autofree char *known = units_format_size(known_bytes);
+	g_autofree char *asked = units_format_size(asked_bytes);
+
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+		    "job %" G_GINT64_FORMAT
+		    ": %s was begun with chunks of %s, not of %s; give the chunk size that it was "
+		    "begun with",
+		    job, name, known, asked);
+	return FALSE;
+}
+
+static gboolean refuse_units(gint64 job, const char *name, guint64 known, guint64 asked,
+			     GError **error)
+{
+	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
+		    "job %" G_GINT64_FORMAT ": %s was begun with %" G_GUINT64_FORMAT
+		    " chunks, and its source has %" G_GUINT64_FORMAT
+		    " now: its size is not what it was; abort the job and begin it again",
+		    job, name, known, asked);
+	return FALSE;
+}
+
 static gboolean pass_find_or_add(struct ledger *ledger, gint64 job, const char *name,
 				 guint64 unit_bytes, guint64 units, gint64 *id, GError **error)
 {
 	guint64 known_bytes = 0, known_units = 0;
-	g_autofree char *known = NULL, *asked = NULL;
 	GError *cause = NULL;
 
 	*id = pass_read(ledger, job, name, &known_bytes, &known_units, &cause);
@@ -49,16 +73,9 @@ static gboolean pass_find_or_add(struct ledger *ledger, gint64 job, const char *
 	}
 	if (!*id)
 		return pass_add(ledger, job, name, unit_bytes, units, id, error);
-	if (known_bytes == unit_bytes && known_units == units)
-		return TRUE;
-	known = units_format_size(known_bytes);
-	asked = units_format_size(unit_bytes);
-	g_set_error(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_PERMANENT,
-		    "job %" G_GINT64_FORMAT ": %s was begun with %" G_GUINT64_FORMAT
-		    " chunks of %s, not %" G_GUINT64_FORMAT
-		    " of %s; give the chunk size that it was begun with",
-		    job, name, known_units, known, units, asked);
-	return FALSE;
+	if (known_bytes != unit_bytes)
+		return refuse_chunk_size(job, name, known_bytes, unit_bytes, error);
+	return known_units == units || refuse_units(job, name, known_units, units, error);
 }
 
 gboolean ledger_pass_open(struct ledger *ledger, gint64 job, const char *name, guint64 unit_bytes,

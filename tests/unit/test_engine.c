@@ -127,6 +127,22 @@ START_TEST(image_too_small_is_refused)
 }
 END_TEST
 
+/* As on a host that lends no more; the engine's own call ends here. */
+gpointer g_try_malloc0(gsize bytes)
+{
+	return bytes <= GiB ? g_malloc0(bytes) : NULL;
+}
+
+START_TEST(an_image_that_claims_more_chunks_than_memory_can_hold_is_refused_by_name)
+{
+	copying_begin(&copying, 4 * MiB);
+	copying.spec.content_bytes = G_MAXINT64;
+	copying_assert_fails(&copying, BLOCKMIG_ERROR_PERMANENT,
+			     "nbd+unix:///source?socket=/memory: of 9223372036854775807 bytes");
+	copying_end(&copying);
+}
+END_TEST
+
 /* ---- zeros ------------------------------------------------------------------------------- */
 
 START_TEST(zeros_are_left_out_at_a_fresh_destination)
@@ -275,6 +291,8 @@ static void add_plain(Suite *suite)
 	tcase_add_test(tests, without_proof_nothing_is_read_back);
 	tcase_add_test(tests, odd_chunk_size_is_refused);
 	tcase_add_test(tests, image_too_small_is_refused);
+	tcase_add_test(tests,
+		       an_image_that_claims_more_chunks_than_memory_can_hold_is_refused_by_name);
 	tcase_add_loop_test(tests, zeros_are_left_out_at_a_fresh_destination, 0, 4);
 	tcase_add_loop_test(tests, zeros_replace_what_a_used_destination_holds, 0, 4);
 	tcase_add_loop_test(tests, a_stray_byte_in_a_hole_is_found_and_zeroed, 0, 2);
