@@ -94,7 +94,7 @@ static void on_log(int level G_GNUC_UNUSED, const char *text)
 static gboolean require_proof(struct iscsi_session *session, const struct transport_config *config,
 			      GError **error)
 {
-	iscsi_set_log_level(session->iscsi, 0);
+	iscsi_session_listen(session, 0);
 	if (!config->mutual_user || target_proved)
 		return TRUE;
 	iscsi_session_lose(session, "not proven", NULL);
@@ -132,7 +132,6 @@ static gboolean configure(struct iscsi_session *session, const struct url *url,
 	iscsi_set_noautoreconnect(iscsi, 1);
 	target_proved = FALSE;
 	iscsi_set_log_fn(iscsi, on_log);
-	iscsi_set_log_level(iscsi, LOG_LOGIN_REPLIES);
 	return TRUE;
 }
 
@@ -197,7 +196,8 @@ static gboolean connect_portal(struct iscsi_session *session, GError **error)
  * Within another stall limit.  Sets *redirect to the portal that the target sends us to,
  * if it does.
  */
-static gboolean log_in(struct iscsi_session *session, char **redirect, GError **error)
+static gboolean log_in(struct iscsi_session *session, const struct transport_config *config,
+		       char **redirect, GError **error)
 {
 	struct progress progress = {0};
 
@@ -206,6 +206,8 @@ static gboolean log_in(struct iscsi_session *session, char **redirect, GError **
 		refuse_login(session, error);
 		return FALSE;
 	}
+	if (config->mutual_user)
+		iscsi_session_listen(session, LOG_LOGIN_REPLIES);
 	if (!await(session, &progress, error))
 		return FALSE;
 	if (progress.status == SCSI_STATUS_REDIRECT) {
@@ -230,7 +232,7 @@ static gboolean start(struct iscsi_session *session, const struct url *url,
 		session->cancelled = FALSE;
 		if (!configure(session, url, config, error) ||
 		    !iscsi_session_begin(session, "log in", error) ||
-		    !connect_portal(session, error) || !log_in(session, &portal, error))
+		    !connect_portal(session, error) || !log_in(session, config, &portal, error))
 			return FALSE;
 		if (!portal)
 			return require_proof(session, config, error);

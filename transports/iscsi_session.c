@@ -27,13 +27,25 @@ void iscsi_session_lose(struct iscsi_session *session, const char *why, GError *
 				session->peer, why && *why ? why : "the connection was closed");
 
 	g_set_error_literal(error, BLOCKMIG_ERROR, BLOCKMIG_ERROR_TRANSIENT, loss);
-	if (session->iscsi)
+	if (session->iscsi) {
+		iscsi_session_listen(session, 0);
 		iscsi_destroy_context(session->iscsi);
+	}
 	session->iscsi = NULL;
 	g_ptr_array_set_size(session->in_flight, 0);
 	if (session->host)
 		address_blame(session->host, session->port, loss);
 	g_ptr_array_set_size(session->retired, 0);
+}
+
+static GMutex log_mutex;
+
+void iscsi_session_listen(struct iscsi_session *session, int level)
+{
+	g_mutex_lock(&log_mutex);
+	iscsi_set_log_level(session->iscsi, level);
+	g_mutex_unlock(&log_mutex);
+	session->listens = level > 0;
 }
 
 gboolean iscsi_session_begin(struct iscsi_session *session, const char *doing, GError **error)
@@ -82,8 +94,14 @@ static int service_corked(struct iscsi_session *session, int fd, short events)
 static int service(struct iscsi_session *session, int fd, short events)
 {
 	const gsize before = moved_bytes(session->in_flight) + moved_bytes(session->retired);
+	const gboolean listens = session->listens;
+
+	if (listens)
+		g_mutex_lock(&log_mutex);
 	const int status = service_corked(session, fd, events);
 
+	if (listens)
+		g_mutex_unlock(&log_mutex);
 	if (moved_bytes(session->in_flight) + moved_bytes(session->retired) != before)
 		session->stalled = deadline_in(session->stall_ms);
 	return status;

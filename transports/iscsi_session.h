@@ -33,6 +33,7 @@ struct iscsi_session {
 	GPtrArray *retired;   /* tasks of answered writes: data of theirs may still be queued */
 	guint stall_ms;
 	deadline_ms stalled;
+	gboolean listens;   /* to what libiscsi logs */
 	gboolean cancelled; /* libiscsi gave the tasks up */
 };
 
@@ -50,6 +51,12 @@ struct iscsi_command {
 	struct scsi_sense sense;
 	gsize transferred; /* by the target's residual count */
 };
+
+/*
+ * What libiscsi logs up to @level goes to its log function, 0: nothing.  It writes that into
+ * one buffer for all sessions, so of those that listen one at a time is served.
+ */
+void iscsi_session_listen(struct iscsi_session *session, int level);
 
 /* As nfs_link_begin. */
 gboolean iscsi_session_begin(struct iscsi_session *session, const char *doing, GError **error);

@@ -11,6 +11,7 @@
 #include "tests/unit/temp.h"
 
 #include <glib/gstdio.h>
+#include <stdio.h>
 #include <string.h>
 
 #define USER	   "initiator"
@@ -204,6 +205,41 @@ START_TEST(target_that_proves_itself_is_used_with_libvirts_password)
 }
 END_TEST
 
+enum { THREADS = 8, OPENINGS = 100 };
+
+static gpointer open_often(gpointer data)
+{
+	const struct copy_end *end = data;
+	GError *error = NULL;
+
+	for (guint i = 0; i < OPENINGS && !error; i++) {
+		AUTO(handle) handle = handle_open(end->url, end->config, HANDLE_READ, &error);
+
+		ck_assert(handle || error);
+	}
+	return error;
+}
+
+/* libiscsi tells of it in one buffer for all sessions. */
+START_TEST(target_proves_itself_to_many_threads_at_once)
+{
+	GThread *threads[THREADS];
+	guint failures = 0;
+
+	configure(MUTUAL);
+	for (guint i = 0; i < THREADS; i++)
+		threads[i] = g_thread_new("opens", open_often, mine.copying.spec.destination);
+	for (guint i = 0; i < THREADS; i++) {
+		g_autoptr(GError) error = g_thread_join(threads[i]);
+
+		failures += error != NULL;
+		if (error)
+			fprintf(stderr, "%s\n", error->message);
+	}
+	ck_assert_uint_eq(failures, 0);
+}
+END_TEST
+
 START_TEST(target_need_not_prove_itself_where_nobody_asked)
 {
 	assert_let_in(OWN);
@@ -316,6 +352,7 @@ static int run_tests(void)
 		       target_that_has_no_secret_of_its_own_is_refused_where_it_must_prove_itself);
 	tcase_add_test(mutual, target_that_proves_itself_is_used);
 	tcase_add_test(mutual, target_that_proves_itself_is_used_with_libvirts_password);
+	tcase_add_test(mutual, target_proves_itself_to_many_threads_at_once);
 	tcase_add_test(mutual, target_need_not_prove_itself_where_nobody_asked);
 	tcase_add_test(mutual, target_with_another_secret_is_refused);
 	tcase_add_test(mutual, target_with_another_name_is_refused);
