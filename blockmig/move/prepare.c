@@ -369,7 +369,8 @@ static gboolean remove_file(struct move *move, const struct url *url, GError **e
 {
 	guint64 size_bytes;
 
-	return owns_file(move, url, &size_bytes, error) &&
+	/* What landed as a layer has a name that no other file has. */
+	return (url != move->destination->url || owns_file(move, url, &size_bytes, error)) &&
 	       image_remove(url, move->destination->transport, error);
 }
 
