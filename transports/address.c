@@ -10,8 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { STALL_DEFAULT_MS = 30000 };
-
 static void candidate_free(gpointer data)
 {
 	struct address *address = data;
@@ -139,7 +137,7 @@ GPtrArray *address_candidates(const struct url *url, const struct transport_conf
 			      int default_port, GError **error)
 {
 	g_autoptr(GPtrArray) candidates = g_ptr_array_new_with_free_func(candidate_free);
-	guint stall_ms = config->stall_ms ? config->stall_ms : STALL_DEFAULT_MS;
+	const guint stall_ms = transport_stall_ms(config);
 	int port = url->port ? url->port : default_port;
 	GError *first = NULL;
 

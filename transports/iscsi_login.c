@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 enum {
-	STALL_DEFAULT_MS = 30000,
 	REDIRECTS_MOST = 3,
 	ATTENTIONS_MOST = 10,
 	READY_WAIT_MS = 250,
@@ -351,7 +350,7 @@ struct iscsi_session *iscsi_session_open(const struct url *url, int lun,
 	clear_environment();
 	session->name = url_format(url);
 	session->lun = MAX(lun, 0);
-	session->stall_ms = config->stall_ms ? config->stall_ms : STALL_DEFAULT_MS;
+	session->stall_ms = transport_stall_ms(config);
 	session->in_flight = g_ptr_array_new();
 	session->retired = g_ptr_array_new_with_free_func(free_task);
 	session->isid = isid_take();

@@ -21,7 +21,6 @@
 #include <string.h>
 
 enum {
-	STALL_DEFAULT_MS = 30000,
 	IN_FLIGHT = 16,
 	PIECE_BYTES = 1 << 20,
 	ZERO_PIECE_BYTES = 32 << 20,
@@ -178,7 +177,7 @@ static gboolean nbd_transport_open(const struct url *url, const struct transport
 	opened->transport = &transport_nbd;
 	opened->mode = mode;
 	opened->name = url_format(url);
-	image->stall_ms = config && config->stall_ms ? config->stall_ms : STALL_DEFAULT_MS;
+	image->stall_ms = transport_stall_ms(config);
 	image->top_layer_only = url->top_layer_only;
 	image->nbd = nbd_create();
 	if (!image->nbd)

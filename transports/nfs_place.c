@@ -8,7 +8,6 @@
 enum {
 	LIST_PART_BYTES = 32 * 1024,
 	LIST_MOST = 1000 * 1000, /* more than any folder of images has */
-	CREATE_RETRY_MS = 30000,
 };
 
 /* A creation that goes on where a lost connection broke it off. */
@@ -167,7 +166,7 @@ gboolean nfs_place_create(const struct url *url, const struct transport_config *
 
 	for (gsize i = 0; i < sizeof(creation.verifier); i++)
 		creation.verifier[i] = (char)g_random_int();
-	backoff_init(&backoff, config->stall_ms ? config->stall_ms : CREATE_RETRY_MS);
+	backoff_init(&backoff, transport_stall_ms(config));
 	for (;;) {
 		GError *failure = NULL;
 

@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-enum { STALL_DEFAULT_MS = 30000 };
-
 static int issue_lookup(struct rpc_context *rpc, rpc_cb callback, void *arguments, void *data)
 {
 	return rpc_nfs3_lookup_async(rpc, callback, arguments, data);
@@ -72,7 +70,7 @@ static gboolean connect_to(struct nfs_session *session, const struct url *url,
 struct nfs_session *nfs_session_open(const struct url *url, const struct transport_config *config,
 				     GError **error)
 {
-	guint stall_ms = config->stall_ms ? config->stall_ms : STALL_DEFAULT_MS;
+	const guint stall_ms = transport_stall_ms(config);
 	g_autoptr(GPtrArray) candidates = address_candidates(url, config, URL_NFS_PORT, error);
 	AUTO(nfs_session) session = g_new0(struct nfs_session, 1);
 	GError *first = NULL;

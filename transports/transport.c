@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { PIECE_BYTES = 1 << 20 };
+enum { PIECE_BYTES = 1 << 20, STALL_DEFAULT_MS = 30000 };
 
 static const struct transport *transport_for(const struct url *url)
 {
@@ -27,6 +27,11 @@ static const struct transport_config *config_or_defaults(const struct transport_
 	static const struct transport_config defaults;
 
 	return config ? config : &defaults;
+}
+
+guint transport_stall_ms(const struct transport_config *config)
+{
+	return config->stall_ms ? config->stall_ms : STALL_DEFAULT_MS;
 }
 
 /* ---- handles ------------------------------------------------------------------ */
