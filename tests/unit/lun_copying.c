@@ -141,7 +141,22 @@ void lun_copying_assert_fails(struct lun_copying *mine, enum blockmig_error code
 	ck_assert(!copying_run(copying));
 	ck_assert_int_le((g_get_monotonic_time() - begin_us) / 1000, LUN_RETRY_MS + SLACK_MS);
 	ck_assert_msg(error_is(copying->error, code), "%s", copying->error->message);
-	ck_assert_msg(strstr(copying->error->message, words) != NULL, "%s",
-		      copying->error->message);
+	lun_copying_assert_says(mine, words);
 	ck_assert_uint_lt(copying->totals.units_proven, copying->totals.units_total);
+}
+
+void lun_copying_assert_says(const struct lun_copying *mine, const char *words)
+{
+	const char *message = mine->copying.error->message;
+
+	ck_assert_msg(strstr(message, words) != NULL, "%s", message);
+}
+
+void lun_copying_assert_names_it(const struct lun_copying *mine)
+{
+	const struct copying *copying = &mine->copying;
+	g_autofree char *name =
+		url_format(mine->from_lun ? copying->source_url : copying->destination_url);
+
+	lun_copying_assert_says(mine, name);
 }

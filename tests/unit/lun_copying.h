@@ -61,5 +61,8 @@ void lun_copying_assert_copied(struct lun_copying *mine);
 void lun_copying_assert_mended(struct lun_copying *mine);
 void lun_copying_assert_fails(struct lun_copying *mine, enum blockmig_error code,
 			      const char *words);
+/* Of one that has failed: its message has these words; it has the LUN's URL. */
+void lun_copying_assert_says(const struct lun_copying *mine, const char *words);
+void lun_copying_assert_names_it(const struct lun_copying *mine);
 
 #endif

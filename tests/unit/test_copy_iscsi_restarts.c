@@ -48,22 +48,6 @@ static void end(void)
 	iscsi_server_kill();
 }
 
-static void assert_says(const char *words)
-{
-	const char *message = mine.copying.error->message;
-
-	ck_assert_msg(strstr(message, words) != NULL, "%s", message);
-}
-
-static void assert_names_the_lun(void)
-{
-	const struct copying *copying = &mine.copying;
-	g_autofree char *name =
-		url_format(mine.from_lun ? copying->source_url : copying->destination_url);
-
-	assert_says(name);
-}
-
 /* ---- what the cache held is gone ---------------------------------------------------- */
 
 static void start_again(guint64 lun_bytes)
@@ -149,7 +133,7 @@ START_TEST(target_that_stays_away_ends_the_copy_and_it_can_be_resumed)
 {
 	call_at(LUN_SYNCHRONIZE, kill_for_good);
 	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_TRANSIENT, "target at 127.0.0.1:3261");
-	assert_names_the_lun();
+	lun_copying_assert_names_it(&mine);
 	start_again(LUN_BYTES);
 	lun_copying_assert_copied(&mine);
 }
@@ -183,7 +167,7 @@ START_TEST(lun_swapped_under_a_reconnect_stops_the_copy)
 {
 	call_at(mine.from_lun ? LUN_READ : LUN_WRITE, swap_and_cut);
 	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_PERMANENT, "is not the image it was");
-	assert_names_the_lun();
+	lun_copying_assert_names_it(&mine);
 	ck_assert(is_untouched(OTHER_LUN));
 	ck_assert(!is_untouched(LUN));
 }
@@ -220,8 +204,8 @@ START_TEST(lun_that_has_grown_under_a_reconnect_stops_the_copy)
 	call_at(mine.from_lun ? LUN_READ : LUN_SYNCHRONIZE, restart_grown);
 	ck_assert(!copying_run(&mine.copying));
 	ck_assert(error_is(mine.copying.error, BLOCKMIG_ERROR_PERMANENT));
-	assert_says("its size is 16777216 now, and was 8388608");
-	assert_names_the_lun();
+	lun_copying_assert_says(&mine, "its size is 16777216 now, and was 8388608");
+	lun_copying_assert_names_it(&mine);
 }
 END_TEST
 

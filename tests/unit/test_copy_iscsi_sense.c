@@ -73,22 +73,6 @@ static void answer_with(const struct answer *answer, int operation, int times)
 	proxy_spoil(mine.proxy, &fault);
 }
 
-static void assert_says(const char *words)
-{
-	const char *message = mine.copying.error->message;
-
-	ck_assert_msg(strstr(message, words) != NULL, "%s", message);
-}
-
-static void assert_names_the_lun(void)
-{
-	const struct copying *copying = &mine.copying;
-	g_autofree char *name =
-		url_format(mine.from_lun ? copying->source_url : copying->destination_url);
-
-	assert_says(name);
-}
-
 /* ---- answers after which a new session is the way on ------------------------------------ */
 
 static const struct answer passing[] = {
@@ -119,8 +103,8 @@ static void assert_passing_ends(int operation, guint first, const char *what)
 	for (guint i = first; i < G_N_ELEMENTS(passing); i += 2) {
 		answer_with(&passing[i], operation, PROXY_FOR_EVER);
 		lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_TRANSIENT, passing[i].words);
-		assert_says(what);
-		assert_names_the_lun();
+		lun_copying_assert_says(&mine, what);
+		lun_copying_assert_names_it(&mine);
 	}
 }
 
@@ -183,8 +167,8 @@ static void assert_stops_and_resumes(int operation, const char *what)
 	for (guint i = 0; i < G_N_ELEMENTS(lasting); i++) {
 		answer_with(&lasting[i], operation, 1);
 		lun_copying_assert_fails(&mine, lasting_codes[i], lasting[i].words);
-		assert_says(what);
-		assert_names_the_lun();
+		lun_copying_assert_says(&mine, what);
+		lun_copying_assert_names_it(&mine);
 		lun_copying_assert_copied(&mine);
 
 		answer_with(&lasting[i], operation, PROXY_FOR_EVER);
@@ -230,7 +214,7 @@ START_TEST(read_that_brings_no_data_is_read_again)
 	lun_copying_assert_copied(&mine);
 	answer_with(&good, LUN_READ, PROXY_FOR_EVER);
 	lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_TRANSIENT, "called it good");
-	assert_names_the_lun();
+	lun_copying_assert_names_it(&mine);
 }
 END_TEST
 
@@ -289,7 +273,7 @@ START_TEST(busy_for_ever_ends)
 	for (guint i = 0; i < G_N_ELEMENTS(operations); i++) {
 		answer_with(&busy[i % 2], operations[i], PROXY_FOR_EVER);
 		lun_copying_assert_fails(&mine, BLOCKMIG_ERROR_TRANSIENT, busy[i % 2].words);
-		assert_names_the_lun();
+		lun_copying_assert_names_it(&mine);
 	}
 }
 END_TEST
