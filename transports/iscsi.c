@@ -7,16 +7,13 @@
  */
 #include "common/error.h"
 #include "common/units.h"
-#include "transports/iscsi_image.h"
+#include "transports/iscsi_allocation.h"
 
 #include <string.h>
 
 enum {
 	PIECE_BYTES = 512 * 1024,
 	WRITE_SAME_MOST_BYTES = 64 * 1024 * 1024,
-	STATUS_DESCRIPTORS = 256,
-	STATUS_HEADER_BYTES = 8,
-	STATUS_DESCRIPTOR_BYTES = 16,
 	LUN_BYTES = 8,
 	LUNS_MOST = 2048,
 };
@@ -24,58 +21,6 @@ enum {
 static struct iscsi_image *image_of(struct handle *handle)
 {
 	return (struct iscsi_image *)handle;
-}
-
-/* ---- allocation --------------------------------------------------------------- */
-
-static void append_status(const struct iscsi_image *image, const guint8 *descriptor,
-			  guint64 *offset, guint64 end, struct extents *extents)
-{
-	guint64 first = scsi_get_uint64(descriptor);
-	gboolean unmapped = (descriptor[12] & 0x0f) == SCSI_PROVISIONING_TYPE_DEALLOCATED;
-
-	/* Behind the end there is nothing to tell about, and no product to trust. */
-	if (first >= image->disk.blocks)
-		return;
-	guint64 start = first * image->disk.block_bytes;
-	guint64 stop = start + (guint64)scsi_get_uint32(descriptor + 8) * image->disk.block_bytes;
-
-	stop = MIN(stop, end);
-	if (start > *offset || stop <= *offset)
-		return;
-	extents_append(extents, *offset, stop - *offset, unmapped ? EXTENT_ZERO : EXTENT_DATA);
-	*offset = stop;
-}
-
-/* One GET LBA STATUS; *supported says whether the target knows it. */
-static gboolean append_allocation(struct iscsi_image *image, guint64 count, guint64 offset,
-				  struct extents *extents, gboolean *supported, GError **error)
-{
-	guint8 answer[STATUS_HEADER_BYTES + STATUS_DESCRIPTORS * STATUS_DESCRIPTOR_BYTES] = {0};
-	g_autofree char *what = g_strdup_printf("get LBA status at %" G_GUINT64_FORMAT, offset);
-	struct iscsi_command command = {
-		.what = what,
-		.task = scsi_cdb_get_lba_status(offset / image->disk.block_bytes, sizeof(answer)),
-		.buffer = answer,
-		.bytes = sizeof(answer)};
-	guint64 end = offset + count;
-	GError *failure = NULL;
-
-	*supported = TRUE;
-	if (!iscsi_session_command(image->session, &command, &failure)) {
-		*supported = !iscsi_command_unsupported(&command);
-		if (*supported)
-			g_propagate_error(error, failure);
-		else
-			g_error_free(failure);
-		return !*supported;
-	}
-	gsize told = (gsize)scsi_get_uint32(answer) + 4;
-	gsize bytes = MIN(MIN(told, command.transferred), sizeof(answer));
-	for (gsize at = STATUS_HEADER_BYTES; at + STATUS_DESCRIPTOR_BYTES <= bytes;
-	     at += STATUS_DESCRIPTOR_BYTES)
-		append_status(image, answer + at, &offset, end, extents);
-	return TRUE;
 }
 
 /* ---- open, close, describe ---------------------------------------------------- */
@@ -91,7 +36,6 @@ static void close_image(struct handle *handle)
 
 static gboolean learn(struct iscsi_image *image, GError **error)
 {
-	AUTO(extents) ignored = extents_new();
 	const struct iscsi_disk *disk = &image->disk;
 	guint64 most = PIECE_BYTES;
 
@@ -102,8 +46,7 @@ static gboolean learn(struct iscsi_image *image, GError **error)
 	image->piece_bytes = (guint32)most;
 	image->base.block_bytes = disk->block_bytes;
 	image->base.size_bytes = disk->blocks * disk->block_bytes;
-	return !disk->unmapped_is_zero || append_allocation(image, disk->block_bytes, 0, ignored,
-							    &image->knows_allocation, error);
+	return iscsi_allocation_probe(image, error);
 }
 
 static gboolean open_image(const struct url *url, const struct transport_config *config,
@@ -200,62 +143,15 @@ static gboolean zero_image(struct handle *handle, guint64 count, guint64 offset,
 	return count == 0;
 }
 
-static gboolean synchronize(struct iscsi_image *image, struct scsi_task *task,
-			    gboolean *unsupported, GError **error)
-{
-	struct iscsi_command command = {.what = "flush (SYNCHRONIZE CACHE)", .task = task};
-	gboolean good = iscsi_session_command(image->session, &command, error);
-
-	*unsupported = !good && iscsi_command_unsupported(&command);
-	return good;
-}
-
 static gboolean flush_image(struct handle *handle, GError **error)
 {
-	struct iscsi_image *image = image_of(handle);
-	gboolean unsupported;
-	GError *failure = NULL;
-
-	if (synchronize(image, scsi_cdb_synchronizecache16(0, 0, 0, 0), &unsupported, &failure))
-		return TRUE;
-	if (!unsupported) {
-		g_propagate_error(error, failure);
-		return FALSE;
-	}
-	g_error_free(failure);
-	return synchronize(image, scsi_cdb_synchronizecache10(0, 0, 0, 0), &unsupported, error);
-}
-
-/* What the target's cache holds may not count as mapped yet: it goes to the disk first. */
-static gboolean settle(struct iscsi_image *image, GError **error)
-{
-	GError *failure = NULL;
-
-	if (image->is_settled)
-		return TRUE;
-	image->is_settled = TRUE;
-	if (flush_image(&image->base, &failure))
-		return TRUE;
-	if (error_is_transient(failure)) {
-		g_propagate_error(error, failure);
-		return FALSE;
-	}
-	g_error_free(failure);
-	image->knows_allocation = FALSE;
-	return TRUE;
+	return iscsi_image_flush(image_of(handle), error);
 }
 
 static gboolean image_extents(struct handle *handle, guint64 count, guint64 offset,
 			      struct extents *extents, GError **error)
 {
-	struct iscsi_image *image = image_of(handle);
-
-	if (!image->knows_allocation)
-		return TRUE;
-	if (!settle(image, error))
-		return FALSE;
-	return !image->knows_allocation ||
-	       append_allocation(image, count, offset, extents, &image->knows_allocation, error);
+	return iscsi_allocation_extents(image_of(handle), count, offset, extents, error);
 }
 
 /* ---- the target's LUNs -------------------------------------------------------- */

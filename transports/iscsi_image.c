@@ -249,3 +249,28 @@ gboolean iscsi_image_write(struct iscsi_image *image, const void *buffer, gsize 
 
 	return transfer_run(&transfer, error);
 }
+
+static gboolean synchronize(struct iscsi_image *image, struct scsi_task *task,
+			    gboolean *unsupported, GError **error)
+{
+	struct iscsi_command command = {.what = "flush (SYNCHRONIZE CACHE)", .task = task};
+	gboolean good = iscsi_session_command(image->session, &command, error);
+
+	*unsupported = !good && iscsi_command_unsupported(&command);
+	return good;
+}
+
+gboolean iscsi_image_flush(struct iscsi_image *image, GError **error)
+{
+	gboolean unsupported;
+	GError *failure = NULL;
+
+	if (synchronize(image, scsi_cdb_synchronizecache16(0, 0, 0, 0), &unsupported, &failure))
+		return TRUE;
+	if (!unsupported) {
+		g_propagate_error(error, failure);
+		return FALSE;
+	}
+	g_error_free(failure);
+	return synchronize(image, scsi_cdb_synchronizecache10(0, 0, 0, 0), &unsupported, error);
+}

@@ -22,5 +22,7 @@ gboolean iscsi_image_read(struct iscsi_image *image, void *buffer, gsize count, 
 			  GError **error);
 gboolean iscsi_image_write(struct iscsi_image *image, const void *buffer, gsize count,
 			   guint64 offset, GError **error);
+/* SYNCHRONIZE CACHE of the whole LUN. */
+gboolean iscsi_image_flush(struct iscsi_image *image, GError **error);
 
 #endif

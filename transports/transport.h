@@ -189,5 +189,7 @@ GPtrArray *place_list(const struct url *place, const struct transport_config *co
 enum { TRANSPORT_ALIGN = 4096 };
 void *transport_buffer_new(gsize bytes); /* g_free does not fit: transport_buffer_free */
 void transport_buffer_free(void *buffer);
+/* Whether all @count bytes are zero. */
+gboolean buffer_is_zero(const void *data, gsize count);
 
 #endif

@@ -107,18 +107,6 @@ char *digest_hex(const struct digest *digest)
 	return text;
 }
 
-/* Compares the buffer with itself, shifted: memcmp is the fastest loop there is. */
-gboolean buffer_is_zero(const void *data, gsize count)
-{
-	enum { HEAD = 16 };
-	static const guint8 zeros[HEAD];
-	const guint8 *bytes = data;
-
-	if (count <= HEAD)
-		return memcmp(bytes, zeros, count) == 0;
-	return memcmp(bytes, zeros, HEAD) == 0 && memcmp(bytes, bytes + HEAD, count - HEAD) == 0;
-}
-
 struct manifest_root *manifest_root_new(void)
 {
 	struct manifest_root *root = g_new(struct manifest_root, 1);

@@ -25,9 +25,6 @@ gboolean digest_equal(const struct digest *a, const struct digest *b);
 /* Lower-case hex; the caller frees. */
 char *digest_hex(const struct digest *digest);
 
-/* Whether all @count bytes are zero. */
-gboolean buffer_is_zero(const void *data, gsize count);
-
 struct manifest_root;
 struct manifest_root *manifest_root_new(void);
 void manifest_root_free(struct manifest_root *root);

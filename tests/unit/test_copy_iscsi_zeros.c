@@ -243,6 +243,58 @@ START_TEST(a_target_that_cannot_flush_is_a_source_all_the_same)
 }
 END_TEST
 
+/* ---- a report that is wrong --------------------------------------------------------------- */
+
+/* The target has data, and always calls it unmapped (descriptor, byte 12). */
+static void begin_lying(gboolean from_lun)
+{
+	const struct proxy_fault fault = {.act = PROXY_FLIP,
+					  .pdu = PROXY_DATA_IN,
+					  .operation = GET_LBA_STATUS,
+					  .times = PROXY_FOR_EVER,
+					  .at = PROXY_HEADER_BYTES + 8 + 12};
+
+	lun_copying_begin(&mine, LUN_THIN, CONTENT_BYTES, from_lun);
+	proxy_spoil(mine.proxy, &fault);
+}
+
+START_TEST(data_that_the_target_calls_a_hole_is_copied)
+{
+	begin_lying(TRUE);
+	lun_copying_prove(&mine, FALSE);
+	lun_copying_assert_copied(&mine);
+	ck_assert_int_ge(proxy_spoiled(mine.proxy), 2);
+	lun_copying_end(&mine);
+}
+END_TEST
+
+/* Taken for fresh, and nothing was written where the source has zeros. */
+START_TEST(old_data_that_the_target_calls_a_hole_is_no_proof_of_zeros)
+{
+	begin_lying(FALSE);
+	lun_copying_zero(&mine, MiB, 2 * MiB);
+	mine.copying.spec.fresh = TRUE;
+	lun_copying_assert_mended(&mine);
+	lun_copying_end(&mine);
+}
+END_TEST
+
+/* What decides whether a LUN is taken for empty. */
+START_TEST(old_data_that_the_target_calls_a_hole_is_data)
+{
+	begin_lying(FALSE);
+	AUTO(handle) handle =
+		handle_open(mine.copying.destination_url, &mine.config, HANDLE_WRITE, NULL);
+	struct image_info info;
+
+	ck_assert(handle && handle_describe(handle, &info, NULL) && info.extents_trusted);
+	AUTO(extents) extents = handle_extents(handle, CONTENT_BYTES, 0, NULL);
+
+	ck_assert_uint_eq(extents_bytes(extents, EXTENT_DATA), CONTENT_BYTES);
+	lun_copying_end(&mine);
+}
+END_TEST
+
 static int run_tests(void)
 {
 	Suite *suite = suite_create("copies of zeros over iSCSI");
@@ -261,6 +313,9 @@ static int run_tests(void)
 	tcase_add_test(tcase, question_for_holes_is_asked_again_after_a_cut);
 	tcase_add_test(tcase, a_hole_that_is_data_in_the_targets_cache_is_copied);
 	tcase_add_test(tcase, a_target_that_cannot_flush_is_a_source_all_the_same);
+	tcase_add_test(tcase, data_that_the_target_calls_a_hole_is_copied);
+	tcase_add_test(tcase, old_data_that_the_target_calls_a_hole_is_no_proof_of_zeros);
+	tcase_add_test(tcase, old_data_that_the_target_calls_a_hole_is_data);
 	suite_add_tcase(suite, tcase);
 	return images_run(suite);
 }
