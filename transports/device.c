@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
@@ -54,12 +55,12 @@ static void identity_set(const char *kind, const char *text, char *identity, gsi
 				   text + strlen(notations[i].prefix));
 }
 
-void device_identity(dev_t device, char *identity, gsize identity_bytes)
+static void disk_identity(dev_t disk, char *identity, gsize identity_bytes)
 {
-	g_autofree char *scsi = sysfs_read(device, "device/wwid");
-	g_autofree char *nvme = sysfs_read(device, "wwid");
-	g_autofree char *map = sysfs_read(device, "dm/uuid");
-	g_autofree char *numbers = g_strdup_printf("%u:%u", major(device), minor(device));
+	g_autofree char *scsi = sysfs_read(disk, "device/wwid");
+	g_autofree char *nvme = sysfs_read(disk, "wwid");
+	g_autofree char *map = sysfs_read(disk, "dm/uuid");
+	g_autofree char *numbers = g_strdup_printf("%u:%u", major(disk), minor(disk));
 
 	if (scsi || nvme)
 		identity_set("scsi", scsi ? scsi : nvme, identity, identity_bytes);
@@ -67,6 +68,21 @@ void device_identity(dev_t device, char *identity, gsize identity_bytes)
 		identity_set("dm", map, identity, identity_bytes);
 	else
 		identity_set("dev", numbers, identity, identity_bytes);
+}
+
+void device_identity(dev_t device, char *identity, gsize identity_bytes)
+{
+	g_autofree char *partition = sysfs_read(device, "partition");
+	g_autofree char *whole = partition ? sysfs_read(device, "../dev") : NULL;
+	guint numbers[2];
+
+	if (!whole || sscanf(whole, "%u:%u", &numbers[0], &numbers[1]) != 2) {
+		disk_identity(device, identity, identity_bytes);
+		return;
+	}
+	disk_identity(makedev(numbers[0], numbers[1]), identity, identity_bytes);
+	g_strlcat(identity, "-part", identity_bytes);
+	g_strlcat(identity, partition, identity_bytes);
 }
 
 gboolean device_can_discard(dev_t device)

@@ -19,7 +19,8 @@ void device_drop_cache(int fd);
 /*
  * "scsi:" with the VPD page 0x83 designator as the iSCSI transport writes it (its type,
  * then hexadecimal digits) where sysfs knows it, also for a multipath device over such
- * LUNs; else "dm:UUID", else "dev:M:m".
+ * LUNs; else "dm:UUID", else "dev:M:m", which another disk may have after a reboot.  A
+ * partition has its disk's with "-partN" behind it, as udev names it.
  */
 void device_identity(dev_t device, char *identity, gsize identity_bytes);
 

@@ -11,6 +11,7 @@
  */
 #include "transports/device.h"
 #include "transports/file_place.h"
+#include "transports/inode.h"
 #include "transports/transport.h"
 
 #include "common/error.h"
@@ -196,9 +197,7 @@ static gboolean file_describe(struct handle *handle, struct image_info *info, GE
 	info->changed_ns = (guint64)st.st_ctim.tv_sec * NS_PER_S + (guint64)st.st_ctim.tv_nsec;
 	info->extents_trusted = TRUE;
 	info->zero_deallocates = file->zero_way == ZERO_PUNCH;
-	g_snprintf(info->identity, sizeof(info->identity),
-		   "file:%" G_GINT64_MODIFIER "x:%" G_GUINT64_FORMAT, (guint64)st.st_dev,
-		   (guint64)st.st_ino);
+	inode_identity(file->fd, &st, info->identity, sizeof(info->identity));
 	return TRUE;
 }
 

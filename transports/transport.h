@@ -54,7 +54,8 @@ struct image_create {
 	int uid, gid; /* -1: as the server or kernel gives them */
 };
 
-#define IDENTITY_BYTES 160
+/* A file handle of 128 bytes (MAX_HANDLE_SZ), and what is around it. */
+#define IDENTITY_BYTES 320
 
 struct image_info {
 	guint64 size_bytes;
@@ -70,9 +71,10 @@ struct image_info {
 	gboolean extents_trusted;
 	gboolean zero_deallocates; /* handle_zero makes the range thin */
 	/*
-	 * The image itself, whatever name it was opened by: "file:DEV:INODE",
-	 * "nfs:SERVER-INDEPENDENT-FSID:FILEID", "scsi:VPD-0x83 designator", for a block
-	 * device "scsi:..." too where sysfs knows it.  Empty where there is none.
+	 * The image itself, whatever name it was opened by, after a reboot too:
+	 * "file:HANDLE:INODE" (inode.h), "nfs:SERVER-INDEPENDENT-FSID:FILEID",
+	 * "scsi:VPD-0x83 designator", for a block device "scsi:..." too where sysfs knows
+	 * it.  Empty where there is none.
 	 */
 	char identity[IDENTITY_BYTES];
 };

@@ -29,7 +29,7 @@ gboolean hole_map_has(const struct hole_map *map, guint64 piece)
 	return piece < map->pieces && (map->bits[piece / 8] >> piece % 8 & 1);
 }
 
-/* "nfs:FSID:FILEID" and "file:DEVICE:INODE": the last number is the server's. */
+/* "nfs:FSID:FILEID" and "file:HANDLE:INODE": the last number is the server's. */
 static const char *inode_of(const struct image_info *info)
 {
 	return strrchr(info->identity, ':');

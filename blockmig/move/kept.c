@@ -59,8 +59,8 @@ static gboolean has_same_shape(const struct kept_search *search, const struct jo
 }
 
 /*
- * A freed inode is given out again at once, so an identity alone does not tell a file from
- * the next one.  Nothing of ours touches a copy once it is kept.
+ * On NFS a freed fileid is given out again at once, so an identity alone does not tell a file
+ * from the next one.  Nothing of ours touches a copy once it is kept.
  */
 static gboolean is_unchanged(const struct job *old, const struct image_info *info)
 {

@@ -111,8 +111,8 @@ struct place *place_in_datastore(struct config *config, const struct datastore *
 gboolean place_is_in(const struct place *place, const char *folder);
 
 /*
- * The same image by whatever names: equal canonical URLs, equal identities, or one file
- * (device and inode).  Identities are read by opening both.
+ * The same image by whatever names: equal canonical URLs, one file (device and inode), or
+ * equal identities, which are read by opening both.  Files on two disks are never one.
  */
 gboolean place_same_image(const struct place *a, const struct place *b, gboolean *same,
 			  GError **error);

@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 struct place *place_new(void)
 {
@@ -289,17 +290,25 @@ gboolean place_is_in(const struct place *place, const char *folder)
 
 /* ---- the same image ----------------------------------------------------------------------- */
 
-static gboolean same_file(const struct source *a, const struct source *b)
+enum sameness { SAME, APART, UNKNOWN };
+
+/*
+ * What stat() says of two files or devices of this host.  A file system lies on one block
+ * device only; one without (btrfs, a mount of NFS) may be mounted twice under two numbers.
+ */
+static enum sameness compare_files(const struct source *a, const struct source *b)
 {
 	gboolean local = (a->type == SOURCE_FILE || a->type == SOURCE_BLOCK) &&
 			 (b->type == SOURCE_FILE || b->type == SOURCE_BLOCK);
 	struct stat x, y;
 
 	if (!local || stat(a->path, &x) < 0 || stat(b->path, &y) < 0)
-		return FALSE;
+		return UNKNOWN;
 	if (S_ISBLK(x.st_mode) && S_ISBLK(y.st_mode))
-		return x.st_rdev == y.st_rdev;
-	return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+		return x.st_rdev == y.st_rdev ? SAME : UNKNOWN;
+	if (x.st_dev == y.st_dev)
+		return x.st_ino == y.st_ino ? SAME : APART;
+	return major(x.st_dev) && major(y.st_dev) ? APART : UNKNOWN;
 }
 
 /* "" where there is no such image, or it has no identity. */
@@ -323,10 +332,12 @@ gboolean place_same_image(const struct place *a, const struct place *b, gboolean
 {
 	g_autofree char *first = url_format(a->url);
 	g_autofree char *second = url_format(b->url);
+	const enum sameness sameness =
+		strcmp(first, second) == 0 ? SAME : compare_files(&a->source, &b->source);
 	char one[IDENTITY_BYTES] = "", two[IDENTITY_BYTES] = "";
 
-	*same = strcmp(first, second) == 0 || same_file(&a->source, &b->source);
-	if (*same)
+	*same = sameness == SAME;
+	if (sameness != UNKNOWN)
 		return TRUE;
 	if (!read_identity(a, one, error) || !read_identity(b, two, error))
 		return FALSE;

@@ -1,5 +1,7 @@
 #include "common/error.h"
 #include "common/units.h"
+#include "tests/unit/files.h"
+#include "tests/unit/loops.h"
 #include "tests/unit/temp.h"
 #include "transports/transport.h"
 
@@ -7,11 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
-#include <linux/loop.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -19,44 +18,13 @@
 
 /* ---- helpers ------------------------------------------------------------------ */
 
-static struct url *url_in_folder(const char *name)
-{
-	g_autofree char *path = temp_path(name);
-
-	return url_parse(path, NULL);
-}
-
-static void create(const struct url *url, guint64 size_bytes)
-{
-	struct image_create create = {.size_bytes = size_bytes, .mode = 0640, .uid = -1, .gid = -1};
-	g_autoptr(GError) error = NULL;
-
-	ck_assert_msg(image_create(url, NULL, &create, &error), "%s", error ? error->message : "");
-}
-
-static struct handle *open_image(const struct url *url, enum handle_mode mode)
-{
-	g_autoptr(GError) error = NULL;
-	struct handle *handle = handle_open(url, NULL, mode, &error);
-
-	ck_assert_msg(handle, "%s", error ? error->message : "");
-	return handle;
-}
-
-static struct handle *new_image(const char *name, guint64 size_bytes, struct url **url)
-{
-	*url = url_in_folder(name);
-	create(*url, size_bytes);
-	return open_image(*url, HANDLE_WRITE);
-}
-
 /* Writes a pattern, flushes, and reads it over another handle; tells whether it is it. */
 static void check_round_trip(struct handle *writer, const struct url *url, gsize count,
 			     guint64 offset, gsize skew)
 {
 	char *data = transport_buffer_new(count + TRANSPORT_ALIGN);
 	char *got = transport_buffer_new(count + TRANSPORT_ALIGN);
-	AUTO(handle) reader = open_image(url, HANDLE_READ);
+	AUTO(handle) reader = files_open(url, HANDLE_READ);
 
 	pattern_fill(data, count + TRANSPORT_ALIGN, (guint)offset + 1);
 	ck_assert(handle_write(writer, data + skew, count, offset, NULL));
@@ -102,7 +70,7 @@ START_TEST(what_is_written_anywhere_is_read_again)
 {
 	AUTO(url) url = NULL;
 	g_autofree char *name = g_strdup_printf("any-%d", _i);
-	AUTO(handle) writer = new_image(name, 4 * MiB + 1234, &url);
+	AUTO(handle) writer = files_new(name, 4 * MiB + 1234, &url);
 
 	check_round_trip(writer, url, transfers[_i].count, transfers[_i].offset,
 			 transfers[_i].skew);
@@ -112,7 +80,7 @@ END_TEST
 START_TEST(a_flipped_byte_is_seen)
 {
 	AUTO(url) url = NULL;
-	AUTO(handle) writer = new_image("flipped", 64 * KiB, &url);
+	AUTO(handle) writer = files_new("flipped", 64 * KiB, &url);
 	AUTO(handle) reader = NULL;
 	char *data = transport_buffer_new(64 * KiB), *got = transport_buffer_new(64 * KiB);
 	int fd = open(url->path, O_RDWR | O_CLOEXEC);
@@ -124,7 +92,7 @@ START_TEST(a_flipped_byte_is_seen)
 	byte ^= 1;
 	ck_assert_int_eq(pwrite(fd, &byte, 1, 40000), 1);
 	close(fd);
-	reader = open_image(url, HANDLE_READ);
+	reader = files_open(url, HANDLE_READ);
 	ck_assert(handle_read(reader, got, 64 * KiB, 0, NULL));
 	ck_assert(memcmp(got, data, 64 * KiB) != 0);
 	transport_buffer_free(data);
@@ -136,7 +104,7 @@ START_TEST(a_copy_leaves_nothing_in_the_page_cache)
 {
 	enum { BYTES = 8 << 20 };
 	AUTO(url) url = NULL;
-	AUTO(handle) writer = new_image("uncached", BYTES + 100, &url);
+	AUTO(handle) writer = files_new("uncached", BYTES + 100, &url);
 	char *data = transport_buffer_new(BYTES + 100);
 
 	pattern_fill(data, BYTES + 100, 1);
@@ -144,7 +112,7 @@ START_TEST(a_copy_leaves_nothing_in_the_page_cache)
 	ck_assert(handle_flush(writer, NULL));
 	ck_assert_uint_eq(cached_pages(url->path, BYTES + 100), 0);
 
-	AUTO(handle) reader = open_image(url, HANDLE_READ);
+	AUTO(handle) reader = files_open(url, HANDLE_READ);
 	ck_assert(handle_read(reader, data, BYTES, 0, NULL));
 	ck_assert_uint_eq(cached_pages(url->path, BYTES), 0);
 	transport_buffer_free(data);
@@ -156,7 +124,7 @@ START_TEST(what_the_cache_holds_and_what_the_disk_holds_make_one_image)
 {
 	enum { BYTES = 8 << 20 };
 	AUTO(url) url = NULL;
-	AUTO(handle) writer = new_image("mixed", BYTES, &url);
+	AUTO(handle) writer = files_new("mixed", BYTES, &url);
 	char *data = transport_buffer_new(BYTES), *got = transport_buffer_new(BYTES);
 	int fd = open(url->path, O_RDWR | O_CLOEXEC);
 
@@ -177,7 +145,7 @@ END_TEST
 START_TEST(a_file_that_was_cut_short_is_an_error)
 {
 	AUTO(url) url = NULL;
-	AUTO(handle) handle = new_image("cut", MiB, &url);
+	AUTO(handle) handle = files_new("cut", MiB, &url);
 	g_autoptr(GError) error = NULL;
 	char *buffer = transport_buffer_new(MiB);
 
@@ -193,8 +161,7 @@ END_TEST
 static void mount_small(const char *path, const char *options)
 {
 	ck_assert_int_eq(g_mkdir(path, 0700), 0);
-	ck_assert_msg(unshare(CLONE_NEWNS) == 0, "needs root: %s", g_strerror(errno));
-	ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	loop_mounts_begin();
 	ck_assert_int_eq(mount("tmpfs", path, "tmpfs", 0, options), 0);
 }
 
@@ -206,7 +173,7 @@ START_TEST(a_full_disk_is_named)
 	char *data = transport_buffer_new(2 * MiB);
 
 	mount_small(mounted, "size=1m");
-	AUTO(handle) handle = new_image("full/image", 2 * MiB, &url);
+	AUTO(handle) handle = files_new("full/image", 2 * MiB, &url);
 	pattern_fill(data, 2 * MiB, 1);
 	ck_assert(!handle_write(handle, data, 2 * MiB, 0, &error));
 	ck_assert(error_is(error, BLOCKMIG_ERROR_FULL));
@@ -223,7 +190,7 @@ START_TEST(a_file_system_without_the_extras_works)
 	AUTO(url) url = NULL;
 
 	mount_small(mounted, "size=8m");
-	AUTO(handle) handle = new_image("plain/image", 2 * MiB + 5, &url);
+	AUTO(handle) handle = files_new("plain/image", 2 * MiB + 5, &url);
 	check_round_trip(handle, url, 2 * MiB + 5, 0, 0);
 	ck_assert(handle_zero(handle, MiB, 3, NULL));
 	check_round_trip(handle, url, 100, 2 * MiB - 95, 0);
@@ -245,7 +212,7 @@ int fdatasync(int fd)
 START_TEST(a_failed_flush_is_not_followed_by_a_successful_one)
 {
 	AUTO(url) url = NULL;
-	AUTO(handle) handle = new_image("dying", 4096, &url);
+	AUTO(handle) handle = files_new("dying", 4096, &url);
 	g_autoptr(GError) error = NULL;
 
 	failing_syncs = 1;
@@ -254,7 +221,7 @@ START_TEST(a_failed_flush_is_not_followed_by_a_successful_one)
 	ck_assert_ptr_nonnull(strstr(error->message, g_strerror(EIO)));
 	/* The kernel tells it once; what was lost is still lost. */
 	ck_assert(!handle_flush(handle, NULL));
-	AUTO(handle) fresh = open_image(url, HANDLE_WRITE);
+	AUTO(handle) fresh = files_open(url, HANDLE_WRITE);
 	ck_assert(handle_flush(fresh, NULL));
 }
 END_TEST
@@ -272,7 +239,7 @@ static guint64 allocated(struct handle *handle)
 START_TEST(a_zeroed_range_is_thin_and_reads_as_zeros)
 {
 	AUTO(url) url = NULL;
-	AUTO(handle) handle = new_image("thin", 4 * MiB, &url);
+	AUTO(handle) handle = files_new("thin", 4 * MiB, &url);
 	char *data = transport_buffer_new(4 * MiB), *got = transport_buffer_new(4 * MiB);
 
 	pattern_fill(data, 4 * MiB, 1);
@@ -295,7 +262,7 @@ END_TEST
 START_TEST(extents_of_an_empty_tebibyte_take_no_time)
 {
 	AUTO(url) url = NULL;
-	AUTO(handle) handle = new_image("huge", TiB, &url);
+	AUTO(handle) handle = files_new("huge", TiB, &url);
 	char *data = transport_buffer_new(MiB);
 	gint64 begin = g_get_monotonic_time();
 
@@ -315,33 +282,6 @@ START_TEST(extents_of_an_empty_tebibyte_take_no_time)
 END_TEST
 
 /* ---- what an image is --------------------------------------------------------- */
-
-START_TEST(the_image_is_the_same_by_any_name)
-{
-	AUTO(url) url = NULL;
-	AUTO(handle) handle = new_image("name", 4096, &url);
-	AUTO(url) linked = url_in_folder("hard");
-	AUTO(url) symbolic = url_in_folder("soft");
-	AUTO(url) other_url = NULL;
-	AUTO(handle) other = new_image("other", 4096, &other_url);
-	struct image_info info, info_other;
-
-	ck_assert_int_eq(link(url->path, linked->path), 0);
-	ck_assert_int_eq(symlink(url->path, symbolic->path), 0);
-	AUTO(handle) hard = open_image(linked, HANDLE_READ);
-	AUTO(handle) soft = open_image(symbolic, HANDLE_READ);
-
-	ck_assert(handle_describe(handle, &info, NULL));
-	ck_assert(g_str_has_prefix(info.identity, "file:"));
-	ck_assert(info.extents_trusted && !info.is_device && info.block_bytes == 1);
-	ck_assert(handle_describe(hard, &info_other, NULL));
-	ck_assert_str_eq(info.identity, info_other.identity);
-	ck_assert(handle_describe(soft, &info_other, NULL));
-	ck_assert_str_eq(info.identity, info_other.identity);
-	ck_assert(handle_describe(other, &info_other, NULL));
-	ck_assert_str_ne(info.identity, info_other.identity);
-}
-END_TEST
 
 START_TEST(what_is_no_image_is_refused)
 {
@@ -363,7 +303,7 @@ END_TEST
 START_TEST(a_resized_image_has_its_new_bounds)
 {
 	AUTO(url) url = NULL;
-	AUTO(handle) handle = new_image("resized", 4096, &url);
+	AUTO(handle) handle = files_new("resized", 4096, &url);
 
 	ck_assert(!handle_zero(handle, 1, 8191, NULL));
 	ck_assert(handle_resize(handle, 8192, NULL));
@@ -375,42 +315,17 @@ END_TEST
 
 /* ---- block devices ------------------------------------------------------------ */
 
-/* The loop device frees itself when the last descriptor of it is closed. */
-static int loop_attach(const char *backing, char **path)
-{
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-	int file = open(backing, O_RDWR | O_CLOEXEC), device = -1;
-	struct loop_config config = {.fd = (guint32)file,
-				     .info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO};
-
-	ck_assert_msg(control >= 0, "needs root and loop devices: %s", g_strerror(errno));
-	/* Another process may take the number between the question and the answer. */
-	for (int attempt = 0; attempt < 50 && device < 0; attempt++) {
-		g_free(*path);
-		*path = g_strdup_printf("/dev/loop%d", ioctl(control, LOOP_CTL_GET_FREE));
-		device = open(*path, O_RDWR | O_CLOEXEC);
-		if (device >= 0 && ioctl(device, LOOP_CONFIGURE, &config) < 0) {
-			close(device);
-			device = -1;
-		}
-	}
-	ck_assert_int_ge(device, 0);
-	close(control);
-	close(file);
-	return device;
-}
-
 START_TEST(a_block_device_is_read_and_written_and_zeroed)
 {
-	AUTO(url) backing = url_in_folder("backing");
+	AUTO(url) backing = files_url("backing");
 	g_autofree char *path = NULL;
 	struct image_info info;
 	char *got = transport_buffer_new(MiB);
 
-	create(backing, 8 * MiB);
+	files_create(backing, 8 * MiB);
 	int device = loop_attach(backing->path, &path);
 	AUTO(url) url = url_parse(path, NULL);
-	AUTO(handle) handle = open_image(url, HANDLE_WRITE);
+	AUTO(handle) handle = files_open(url, HANDLE_WRITE);
 
 	ck_assert(handle_describe(handle, &info, NULL));
 	ck_assert(info.is_device && !info.extents_trusted);
@@ -453,7 +368,6 @@ int main(void)
 	tcase_add_test(tcase, a_failed_flush_is_not_followed_by_a_successful_one);
 	tcase_add_test(tcase, a_zeroed_range_is_thin_and_reads_as_zeros);
 	tcase_add_test(tcase, extents_of_an_empty_tebibyte_take_no_time);
-	tcase_add_test(tcase, the_image_is_the_same_by_any_name);
 	tcase_add_test(tcase, what_is_no_image_is_refused);
 	tcase_add_test(tcase, a_resized_image_has_its_new_bounds);
 	tcase_add_test(tcase, a_block_device_is_read_and_written_and_zeroed);

@@ -1,7 +1,7 @@
 #include "common/error.h"
 #include "common/units.h"
+#include "tests/unit/files.h"
 #include "tests/unit/temp.h"
-#include "transports/transport.h"
 
 #include <check.h>
 #include <glib/gstdio.h>
@@ -9,30 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct url *url_in_folder(const char *name)
-{
-	g_autofree char *path = temp_path(name);
-
-	return url_parse(path, NULL);
-}
-
-static void create(const struct url *url, guint64 size_bytes)
-{
-	struct image_create create = {.size_bytes = size_bytes, .mode = 0640, .uid = -1, .gid = -1};
-	g_autoptr(GError) error = NULL;
-
-	ck_assert_msg(image_create(url, NULL, &create, &error), "%s", error ? error->message : "");
-}
-
 START_TEST(an_image_is_created_once_with_its_mode_and_size)
 {
-	AUTO(url) url = url_in_folder("created");
+	AUTO(url) url = files_url("created");
 	struct image_create again = {.size_bytes = 1, .mode = 0600, .uid = -1, .gid = -1};
 	g_autoptr(GError) error = NULL;
 	struct stat st;
 
 	umask(077);
-	create(url, 3 * GiB + 1);
+	files_create(url, 3 * GiB + 1);
 	ck_assert(!image_create(url, NULL, &again, &error));
 	ck_assert(error_is(error, BLOCKMIG_ERROR_EXISTS));
 	ck_assert_int_eq(stat(url->path, &st), 0);
@@ -44,7 +29,7 @@ END_TEST
 
 START_TEST(a_failed_create_leaves_nothing)
 {
-	AUTO(url) url = url_in_folder("too-large");
+	AUTO(url) url = files_url("too-large");
 	struct image_create create = {.size_bytes = G_MAXINT64, .mode = 0600, .uid = -1, .gid = -1};
 
 	ck_assert(!image_create(url, NULL, &create, NULL));
@@ -54,11 +39,11 @@ END_TEST
 
 START_TEST(an_image_is_removed_once)
 {
-	AUTO(url) url = url_in_folder("removed");
-	AUTO(url) symbolic = url_in_folder("pointer");
+	AUTO(url) url = files_url("removed");
+	AUTO(url) symbolic = files_url("pointer");
 	g_autoptr(GError) error = NULL;
 
-	create(url, 1);
+	files_create(url, 1);
 	ck_assert_int_eq(symlink(url->path, symbolic->path), 0);
 	ck_assert(!image_remove(symbolic, NULL, NULL));
 	ck_assert(image_remove(url, NULL, NULL));
@@ -70,15 +55,15 @@ END_TEST
 START_TEST(a_place_tells_its_images_and_its_room)
 {
 	g_autofree char *folder = temp_path("place"), *inner = temp_path("place/folder");
-	AUTO(url) b = url_in_folder("place/b");
-	AUTO(url) a = url_in_folder("place/a");
+	AUTO(url) b = files_url("place/b");
+	AUTO(url) a = files_url("place/a");
 	AUTO(url) place = url_parent(a);
 	guint64 free_bytes = 0, total_bytes = 0;
 
 	ck_assert_int_eq(g_mkdir(folder, 0700), 0);
 	ck_assert_int_eq(g_mkdir(inner, 0700), 0);
-	create(b, 1);
-	create(a, 1);
+	files_create(b, 1);
+	files_create(a, 1);
 	g_autoptr(GPtrArray) names = place_list(place, NULL, NULL);
 	ck_assert_uint_eq(names->len, 2);
 	ck_assert_str_eq(g_ptr_array_index(names, 0), "a");

@@ -1,12 +1,14 @@
 #include "blockmig/vm/datastore_private.h"
 
 #include "common/error.h"
+#include "tests/unit/loops.h"
 #include "tests/unit/temp.h"
 
 #include <check.h>
 #include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 static char *temp_folder(void)
@@ -327,6 +329,39 @@ START_TEST(one_file_by_two_names_is_the_same)
 }
 END_TEST
 
+/* A snapshot of a volume has the same file handles; the kernel has it under another number. */
+START_TEST(an_image_and_its_copy_in_a_snapshot_are_two)
+{
+	AUTO(config) config = load();
+	g_autofree char *volume = temp_path("volume"), *snapshot = temp_path("snapshot");
+	g_autofree char *one = temp_path("one"), *two = temp_path("two");
+	g_autofree char *image = g_build_filename(one, "image", NULL);
+	g_autofree char *frozen = g_build_filename(two, "image", NULL);
+	g_autofree char *bytes = NULL;
+	gsize count;
+	int devices[2];
+
+	loop_mounts_begin();
+	loop_make_ext4(volume);
+	devices[0] = loop_mount(volume, one);
+	ck_assert(g_file_set_contents(image, "1", 1, NULL));
+	ck_assert_int_eq(umount(one), 0);
+	ck_assert(g_file_get_contents(volume, &bytes, &count, NULL));
+	ck_assert(g_file_set_contents(snapshot, bytes, (gssize)count, NULL));
+	close(devices[0]);
+	devices[0] = loop_mount(volume, one);
+	devices[1] = loop_mount(snapshot, two);
+
+	AUTO(place) a = of_file(config, image);
+	AUTO(place) b = of_file(config, frozen);
+
+	ck_assert(same(a, a));
+	ck_assert(!same(a, b));
+	close(devices[0]);
+	close(devices[1]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("place");
@@ -348,6 +383,7 @@ int main(void)
 	tcase_add_test(cases, a_link_into_a_mount_is_followed);
 	tcase_add_test(cases, iscsi_devices_are_found_by_their_links);
 	tcase_add_test(cases, one_file_by_two_names_is_the_same);
+	tcase_add_test(cases, an_image_and_its_copy_in_a_snapshot_are_two);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
