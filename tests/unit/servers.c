@@ -21,7 +21,13 @@
 
 #define TARGET "iqn.2026-01.com.example:test"
 
-enum { NFS_PORT = 20490, MOUNT_PORT = 20480, ISCSI_PORT = 3260, START_MS = 30000 };
+enum {
+	NFS_PORT = 20490,
+	MOUNT_PORT = 20480,
+	ISCSI_PORT = 3260,
+	START_MS = 30000,
+	LOG_BYTES = 4000
+};
 
 static char *folder;
 static char *export_folder;
@@ -175,13 +181,28 @@ static gboolean answers(int port)
 	return good;
 }
 
+/* What the servers themselves say about it. */
+static void show_log(const char *name)
+{
+	g_autofree char *path = g_build_filename(folder, name, NULL);
+	g_autofree char *text = NULL;
+	gsize bytes = 0;
+
+	if (g_file_get_contents(path, &text, &bytes, NULL))
+		fprintf(stderr, "%s:\n%s\n", name, text + bytes - MIN(bytes, (gsize)LOG_BYTES));
+}
+
 static void await_port(int port)
 {
 	gint64 end = g_get_monotonic_time() + START_MS * 1000;
 
 	while (!answers(port)) {
-		if (g_get_monotonic_time() > end)
+		if (g_get_monotonic_time() > end) {
+			fprintf(stderr, "port %d:\n", port);
+			show_log("servers.log");
+			show_log("ganesha.log");
 			die("a server does not answer");
+		}
 		g_usleep(10000);
 	}
 }
