@@ -97,6 +97,10 @@ int iscsi_which_events(struct iscsi_context *iscsi G_GNUC_UNUSED)
 	return POLLIN;
 }
 
+void iscsi_set_log_level(struct iscsi_context *iscsi G_GNUC_UNUSED, int level G_GNUC_UNUSED)
+{
+}
+
 const char *iscsi_get_error(struct iscsi_context *iscsi G_GNUC_UNUSED)
 {
 	return "the fuzzer's input ended";
@@ -129,6 +133,7 @@ struct iscsi_session *iscsi_session_open(const struct url *url, int lun,
 	session->doing = g_strdup("connect");
 	session->lun = MAX(lun, 0);
 	session->stall_ms = STALL_MS;
+	session->in_flight = g_ptr_array_new();
 	session->retired = g_ptr_array_new_with_free_func((GDestroyNotify)scsi_free_scsi_task);
 	return session;
 }
@@ -136,6 +141,7 @@ struct iscsi_session *iscsi_session_open(const struct url *url, int lun,
 void iscsi_session_close(struct iscsi_session *session)
 {
 	iscsi_destroy_context(session->iscsi);
+	g_ptr_array_unref(session->in_flight);
 	g_ptr_array_unref(session->retired);
 	g_free(session->name);
 	g_free(session->peer);
@@ -175,10 +181,11 @@ static void use(struct handle *handle)
 	block_bytes = handle->block_bytes;
 	fuzz_require(block_bytes >= 512 && size_bytes % block_bytes == 0);
 	fuzz_require(size_bytes > 0 && size_bytes <= G_MAXINT64);
-	ask_for(size_bytes - count, count);
 	if (handle_describe(handle, &info, NULL))
 		fuzz_require(memchr(info.identity, 0, sizeof(info.identity)) != NULL);
+	ask_for(0, size_bytes);
 	check_extents(handle, size_bytes, 0);
+	ask_for(size_bytes - count, count);
 	handle_write(handle, buffer, count, size_bytes - count, NULL);
 	handle_zero(handle, count, size_bytes - count, NULL);
 	handle_flush(handle, NULL);

@@ -91,7 +91,9 @@ static gboolean check_unit(const struct ledger_unit *unit, void *data)
 static void plan(void)
 {
 	guint8 map[UNITS] = {0};
+	struct copy_end source = {0};
 	const struct copy_spec spec = {.ledger = ledger,
+				       .source = &source,
 				       .pass = PASS,
 				       .content_bytes = UNITS * (guint64)UNIT_BYTES,
 				       .unit_bytes = UNIT_BYTES,

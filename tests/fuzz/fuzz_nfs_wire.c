@@ -93,6 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		shutdown(ends[1], SHUT_WR);
 	use(&link, &input);
 	g_free(link.doing);
+	g_free(link.loss);
 	close(ends[0]);
 	close(ends[1]);
 	return 0;
