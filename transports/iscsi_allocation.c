@@ -14,6 +14,42 @@ enum {
 	SAMPLES_MOST = 64,
 };
 
+/* ---- what was refuted ----------------------------------------------------------- */
+
+static GMutex mutex;
+static GHashTable *refuted; /* names of LUNs */
+
+static const char *name_of(const struct iscsi_image *image)
+{
+	return *image->disk.identity ? image->disk.identity : image->base.name;
+}
+
+static void refute(const struct iscsi_image *image)
+{
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&mutex);
+
+	if (!refuted)
+		refuted = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	g_hash_table_add(refuted, g_strdup(name_of(image)));
+}
+
+static gboolean is_refuted(const struct iscsi_image *image)
+{
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&mutex);
+
+	return refuted && g_hash_table_contains(refuted, name_of(image));
+}
+
+/* Whether it is to be asked at all. */
+static gboolean is_believed(struct iscsi_image *image)
+{
+	if (image->knows_allocation && is_refuted(image)) {
+		image->knows_allocation = FALSE;
+		image->base.holes_refuted = TRUE;
+	}
+	return image->knows_allocation;
+}
+
 /* ---- the report ---------------------------------------------------------------- */
 
 static void append_status(const struct iscsi_image *image, const guint8 *descriptor,
@@ -70,9 +106,12 @@ gboolean iscsi_allocation_probe(struct iscsi_image *image, GError **error)
 {
 	AUTO(extents) ignored = extents_new();
 
-	return !image->disk.unmapped_is_zero ||
-	       append_allocation(image, image->disk.block_bytes, 0, ignored,
-				 &image->knows_allocation, error);
+	if (image->disk.unmapped_is_zero &&
+	    !append_allocation(image, image->disk.block_bytes, 0, ignored, &image->knows_allocation,
+			       error))
+		return FALSE;
+	is_believed(image);
+	return TRUE;
 }
 
 /* What the target's cache holds may not count as mapped yet: it goes to the disk first. */
@@ -139,12 +178,16 @@ static gboolean read_samples(struct iscsi_image *image, const struct extents *re
 	return TRUE;
 }
 
-static gboolean sample_agrees(struct iscsi_image *image, const struct extents *reported,
-			      gboolean *agrees, GError **error)
+/* Refutes the target where the sample does not agree. */
+static gboolean check_sample(struct iscsi_image *image, const struct extents *reported,
+			     GError **error)
 {
 	void *buffer = transport_buffer_new(SAMPLE_BYTES);
-	const gboolean good = read_samples(image, reported, buffer, agrees, error);
+	gboolean all_zero;
+	const gboolean good = read_samples(image, reported, buffer, &all_zero, error);
 
+	if (good && !all_zero)
+		refute(image);
 	transport_buffer_free(buffer);
 	return good;
 }
@@ -152,16 +195,16 @@ static gboolean sample_agrees(struct iscsi_image *image, const struct extents *r
 gboolean iscsi_allocation_extents(struct iscsi_image *image, guint64 count, guint64 offset,
 				  struct extents *extents, GError **error)
 {
-	gboolean *believed = &image->knows_allocation;
 	AUTO(extents) reported = extents_new();
 
-	if (*believed && !settle(image, error))
+	if (is_believed(image) && !settle(image, error))
 		return FALSE;
-	if (*believed && !append_allocation(image, count, offset, reported, believed, error))
+	if (!image->knows_allocation)
+		return TRUE;
+	if (!append_allocation(image, count, offset, reported, &image->knows_allocation, error) ||
+	    !check_sample(image, reported, error))
 		return FALSE;
-	if (*believed && !sample_agrees(image, reported, believed, error))
-		return FALSE;
-	for (guint i = 0; i < extents_count(reported) && *believed; i++) {
+	for (guint i = 0; is_believed(image) && i < extents_count(reported); i++) {
 		const struct extent *extent = extents_get(reported, i);
 
 		extents_append(extents, extent->offset_bytes, extent->length_bytes, extent->kind);

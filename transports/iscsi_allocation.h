@@ -4,8 +4,9 @@
  *
  * A target's report is believed with two precautions.  Its cache is flushed first, as what
  * lies there may not count as mapped yet.  And of what it calls zeros a sample is read, at
- * places that change with each request: one that reports what is not so is found by the
- * first few blocks, and all that the LUN has counts as data from then on.
+ * places that change with each request.  The first piece that is not zeros refutes the
+ * target for all handles of the LUN that this process has: everything counts as data, and
+ * whoever believed it before is told (holes_refuted).
  */
 #ifndef TRANSPORTS_ISCSI_ALLOCATION_H
 #define TRANSPORTS_ISCSI_ALLOCATION_H
@@ -14,7 +15,7 @@
 
 /* Sets image->knows_allocation: whether the target answers the question at all. */
 gboolean iscsi_allocation_probe(struct iscsi_image *image, GError **error);
-/* As transport.extents does; appends nothing where the report cannot be trusted. */
+/* As transport.extents does; appends nothing where the report is not believed. */
 gboolean iscsi_allocation_extents(struct iscsi_image *image, guint64 count, guint64 offset,
 				  struct extents *extents, GError **error);
 

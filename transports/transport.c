@@ -429,6 +429,10 @@ struct extents *handle_extents(struct handle *handle, guint64 count, guint64 off
 		if (offset == before)
 			break;
 	}
+	if (handle->holes_refuted) {
+		g_array_set_size(extents->list, 0);
+		offset = end - count;
+	}
 	/* What nobody knows anything about may hold anything. */
 	extents_append(extents, offset, end - offset, EXTENT_DATA);
 	return g_steal_pointer(&extents);

@@ -64,9 +64,9 @@ struct image_info {
 	guint32 block_bytes;	 /* unit of reads and writes without copying: 1, 512, 4096 */
 	gboolean is_device;	 /* a block device or LUN: cannot be resized or removed */
 	/*
-	 * A hole that it reports reads as zeros, always: nobody reads it, and neither a copy
-	 * nor a comparison would find a report that is late.  Whoever sets this has made the
-	 * report current (file.c syncs when it opens).
+	 * A hole that it reports reads as zeros: nobody reads it, and neither a copy nor a
+	 * comparison would find a report that is late.  Whoever sets this has made the
+	 * report current (file.c syncs when it opens), or takes it back (holes_refuted).
 	 */
 	gboolean extents_trusted;
 	gboolean zero_deallocates; /* handle_zero makes the range thin */
@@ -129,6 +129,11 @@ struct handle {
 	guint64 size_bytes; /* set by open, kept by resize */
 	guint32 block_bytes;
 	gboolean spent; /* after a TRANSIENT error; kept by the wrappers */
+	/*
+	 * Set by the transport's extents where a report of holes turned out wrong: nothing
+	 * that this image's handles reported before is worth anything either.
+	 */
+	gboolean holes_refuted;
 	char *name;	/* url_format() of what was opened, for errors */
 };
 
@@ -169,6 +174,8 @@ gboolean handle_zero(struct handle *handle, guint64 count, guint64 offset, GErro
 gboolean handle_try_zero(struct handle *handle, guint64 count, guint64 offset, gboolean *zeroed,
 			 GError **error);
 gboolean handle_flush(struct handle *handle, GError **error);
+/* What one request for extents should cover: few requests, and none that takes long. */
+#define TRANSPORT_EXTENTS_BYTES (16 * GiB)
 /* The whole range, in order; one data extent where nothing is known. */
 struct extents *handle_extents(struct handle *handle, guint64 count, guint64 offset,
 			       GError **error);

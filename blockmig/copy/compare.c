@@ -174,30 +174,61 @@ static gboolean compare_next(struct comparison *comparison, struct copy_end *oth
 	return TRUE;
 }
 
-/* Takes both sides' readers. */
-static gboolean compare_all(struct comparison *comparison, struct copy_end *other, GError **error)
+static void comparison_begin(struct comparison *comparison, const struct reader_spec *other)
+{
+	comparison->next = 0;
+	memset(comparison->totals, 0, sizeof *comparison->totals);
+	comparison->totals->chunks_total = comparison->spec.units;
+	comparison->a.reader = reader_start(&comparison->spec);
+	comparison->b.reader = other ? reader_start(other) : NULL;
+	comparison->a.root = manifest_root_new();
+	comparison->b.root = manifest_root_new();
+}
+
+static void side_end(struct side *side, struct digest *root)
+{
+	reader_free(side->reader);
+	side->run.count = 0;
+	manifest_root_finish(side->root, root);
+	manifest_root_free(side->root);
+}
+
+static gboolean side_is_misled(const struct side *side)
+{
+	return side->reader && reader_misled(side->reader);
+}
+
+/* *misled: equal, as far as zeros go that a report told of which was refuted later. */
+static gboolean compare_once(struct comparison *comparison, const struct reader_spec *other,
+			     gboolean *misled, GError **error)
 {
 	struct compare_totals *totals = comparison->totals;
 	gboolean equal = TRUE;
 
-	memset(totals, 0, sizeof *totals);
-	totals->chunks_total = comparison->spec.units;
-	for (guint64 i = 0; i < comparison->spec.units; i++)
-		comparison->bytes_total += reader_unit_bytes(&comparison->spec, i);
-	comparison->a.root = manifest_root_new();
-	comparison->b.root = manifest_root_new();
+	comparison_begin(comparison, other);
 	while (equal && comparison->next < comparison->spec.units)
-		equal = compare_next(comparison, other, error);
-	if (equal) {
+		equal = compare_next(comparison, other ? other->end : NULL, error);
+	*misled = equal && (side_is_misled(&comparison->a) || side_is_misled(&comparison->b));
+	if (equal && !*misled) {
 		comparison->progress_us = 0;
 		show_progress(comparison);
 	}
-	reader_free(comparison->a.reader);
-	reader_free(comparison->b.reader);
-	manifest_root_finish(comparison->a.root, &totals->root_a);
-	manifest_root_finish(comparison->b.root, &totals->root_b);
-	manifest_root_free(comparison->a.root);
-	manifest_root_free(comparison->b.root);
+	side_end(&comparison->a, &totals->root_a);
+	side_end(&comparison->b, &totals->root_b);
+	return equal;
+}
+
+/* @other: of side b; NULL: that is a pass. */
+static gboolean compare_all(struct comparison *comparison, const struct reader_spec *other,
+			    GError **error)
+{
+	gboolean equal, misled;
+
+	for (guint64 i = 0; i < comparison->spec.units; i++)
+		comparison->bytes_total += reader_unit_bytes(&comparison->spec, i);
+	do
+		equal = compare_once(comparison, other, &misled, error);
+	while (misled);
 	return equal;
 }
 
@@ -221,9 +252,7 @@ gboolean compare_images(struct copy_end *a, struct copy_end *b, guint64 content_
 	struct reader_spec other = comparison.spec;
 
 	other.end = b;
-	comparison.a.reader = reader_start(&comparison.spec);
-	comparison.b.reader = reader_start(&other);
-	return compare_all(&comparison, b, error);
+	return compare_all(&comparison, &other, error);
 }
 
 gboolean compare_manifest(struct ledger *ledger, gint64 pass, struct copy_end *image,
@@ -243,6 +272,5 @@ gboolean compare_manifest(struct ledger *ledger, gint64 pass, struct copy_end *i
 		.progress_data = progress_data,
 	};
 
-	comparison.a.reader = reader_start(&comparison.spec);
 	return compare_all(&comparison, NULL, error);
 }

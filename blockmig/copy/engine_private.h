@@ -43,9 +43,6 @@ enum {
 	ENGINE_ROWS = 512, /* in one transaction */
 };
 
-/* What one request for extents covers: few requests, and none that takes long. */
-#define ENGINE_EXTENTS_SPAN (16 * GiB)
-
 enum engine_ending { GO_ON, END_AT_CHECKPOINT, END_NOW };
 
 struct engine {
@@ -73,6 +70,7 @@ struct engine {
 	guint64 allocated_bytes;
 	guint doubts;	  /* how often a unit was found different */
 	guint doubting;	  /* so many of them are not in the ledger yet */
+	gboolean holes_refuted; /* the destination's, and what they had proven is doubted */
 	guint committing; /* so many provers tell the ledger what is proven */
 	guint threads;
 	GError *error; /* the first one */

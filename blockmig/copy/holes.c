@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-/* What one request for extents covers. */
-#define SPAN_BYTES (16 * GiB)
-
 /* Both threads' own; the asking one may outlive the other's interest in it. */
 struct inquiry {
 	char *path;
@@ -86,7 +83,7 @@ static void mark_pieces(const struct inquiry *inquiry, struct hole_map *map,
 
 static gboolean ask_all(struct inquiry *inquiry, struct handle *handle, struct hole_map *map)
 {
-	const guint64 step_bytes = units_round_up(SPAN_BYTES, inquiry->piece_bytes);
+	const guint64 step_bytes = units_round_up(TRANSPORT_EXTENTS_BYTES, inquiry->piece_bytes);
 
 	for (guint64 at = 0; at < inquiry->length_bytes; at += step_bytes) {
 		const guint64 span_bytes = MIN(step_bytes, inquiry->length_bytes - at);

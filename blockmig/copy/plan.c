@@ -56,7 +56,7 @@ static guint64 group_end(const struct engine *engine, guint64 first, guint64 *sp
 		const guint64 next_bytes = offset_bytes + engine_unit_bytes(engine, index);
 
 		if (offset_bytes < end_bytes ||
-		    (index > first && next_bytes - start_bytes > ENGINE_EXTENTS_SPAN))
+		    (index > first && next_bytes - start_bytes > TRANSPORT_EXTENTS_BYTES))
 			break;
 		end_bytes = next_bytes;
 	}
@@ -154,6 +154,32 @@ static void mark_holes_of_file(struct engine *engine)
 			engine->map[index] |= MAP_HOLE;
 }
 
+/* What counted as zeros may have been so on the word of the same report: it is read. */
+static void check_zeros(struct engine *engine, guint64 index)
+{
+	const guint64 bytes = engine_unit_bytes(engine, index);
+
+	if (map_state(engine, index) == MAP_PROVEN) {
+		engine->bytes_proven -= bytes;
+		engine->totals.units_proven--;
+	}
+	engine->bytes_done -= bytes;
+	engine->totals.bytes_skipped -= bytes;
+	engine->map[index] |= MAP_TOUCHED;
+	map_set(engine, index, MAP_CHECK);
+}
+
+static void forget_holes(struct engine *engine)
+{
+	for (guint64 index = 0; index < engine->units; index++) {
+		const enum map_state state = map_state(engine, index);
+
+		engine->map[index] &= (guint8)~MAP_HOLE;
+		if ((state == MAP_DONE || state == MAP_PROVEN) && !(engine->map[index] & MAP_DATA))
+			check_zeros(engine, index);
+	}
+}
+
 /* ---- what can be left out -------------------------------------------------------------- */
 
 static gboolean rows_put(struct engine *engine, GArray *rows, GError **error)
@@ -207,6 +233,8 @@ gboolean plan_make(struct engine *engine, GError **error)
 	if (!engine->source.known.extents_trusted && engine->spec->source->path &&
 	    !engine->spec->ranges)
 		mark_holes_of_file(engine);
+	if (engine->source.handle && engine->source.handle->holes_refuted)
+		forget_holes(engine);
 	settle_checked_holes(engine);
 	return !engine->spec->fresh || leave_out(engine, error);
 }

@@ -285,6 +285,21 @@ static gboolean prove_zero_unit(struct prover *prover, guint64 index, const stru
 	return TRUE;
 }
 
+/* Once: what was proven before was so on the word of a report that turned out wrong. */
+static gboolean doubt_holes(struct prover *prover, GError **error)
+{
+	struct engine *engine = prover->engine;
+	gboolean known;
+
+	g_mutex_lock(&engine->mutex);
+	known = engine->holes_refuted;
+	engine->holes_refuted = TRUE;
+	if (!known)
+		map_doubt(engine);
+	g_mutex_unlock(&engine->mutex);
+	return known || doubt_commit(engine, error);
+}
+
 /* Takes units off the stretch's front as they are settled. */
 static gboolean prove_zeros(struct prover *prover, struct stretch *stretch, GError **error)
 {
@@ -293,7 +308,7 @@ static gboolean prove_zeros(struct prover *prover, struct stretch *stretch, GErr
 	GError *cause = NULL;
 	guint at = 0;
 
-	if (!extents)
+	if (!extents || (prover->destination.handle->holes_refuted && !doubt_holes(prover, error)))
 		return FALSE;
 	while (stretch->first < stretch->end && engine_ending(prover->engine) == GO_ON &&
 	       prove_zero_unit(prover, stretch->first, extents, &at, &cause))
@@ -316,7 +331,7 @@ static void stretch_extend(struct prover *prover, struct stretch *stretch)
 {
 	const struct engine *engine = prover->engine;
 	const guint64 most_bytes = prover->destination.known.extents_trusted || engine->spec->fresh
-					   ? ENGINE_EXTENTS_SPAN
+					   ? TRANSPORT_EXTENTS_BYTES
 					   : COPY_WINDOW_BYTES;
 	const guint64 start_bytes = engine_unit_offset(engine, stretch->first);
 	guint64 end_bytes = start_bytes + engine_unit_bytes(engine, stretch->first);

@@ -11,9 +11,6 @@
 
 enum { RUNS_AHEAD = 16 };
 
-/* What one request for extents covers. */
-#define EXTENTS_SPAN (16 * GiB)
-
 struct reader {
 	struct reader_spec spec;
 	GThread *thread;
@@ -34,6 +31,8 @@ struct reader {
 	struct extents *extents; /* of the units behind the current one; NULL: not asked */
 	guint64 extents_end;	 /* the first unit that they do not cover */
 	guint extents_at;
+	gboolean believed; /* zeros were not read, on the word of a report */
+	gboolean misled;   /* which was refuted later; of both threads once is_ended */
 };
 
 guint64 reader_unit_offset(const struct reader_spec *spec, guint64 index)
@@ -66,7 +65,7 @@ static gboolean ask_extents(struct reader *reader, guint64 first, GError **error
 			position(reader, index) + reader_unit_bytes(&reader->spec, index);
 
 		if (position(reader, index) < end_bytes ||
-		    (index > first && next_bytes - start_bytes > EXTENTS_SPAN))
+		    (index > first && next_bytes - start_bytes > TRANSPORT_EXTENTS_BYTES))
 			break;
 		end_bytes = next_bytes;
 	}
@@ -125,11 +124,13 @@ static gboolean read_unit(struct reader *reader, guint64 index, struct reader_ru
 	if ((!reader->extents || index >= reader->extents_end) &&
 	    !ask_extents(reader, index, error))
 		return FALSE;
+	reader->misled |= reader->believed && reader->endpoint.handle->holes_refuted;
 	survey_unit(reader, index, &survey);
 	run->index = index;
 	run->count = 1;
 	run->unallocated = survey.unallocated;
 	run->is_zero = !survey.has_data && reader->endpoint.known.extents_trusted;
+	reader->believed |= run->is_zero;
 	if (!run->is_zero) {
 		if (!handle_read(reader->endpoint.handle, reader->buffer, count,
 				 position(reader, index), error))
@@ -262,6 +263,18 @@ gboolean reader_next(struct reader *reader, struct reader_run *run, GError **err
 	g_cond_broadcast(&reader->changed);
 	g_mutex_unlock(&reader->mutex);
 	return found;
+}
+
+gboolean reader_misled(struct reader *reader)
+{
+	gboolean misled;
+
+	g_mutex_lock(&reader->mutex);
+	while (!reader->is_ended)
+		g_cond_wait(&reader->changed, &reader->mutex);
+	misled = reader->misled;
+	g_mutex_unlock(&reader->mutex);
+	return misled;
 }
 
 void reader_free(struct reader *reader)

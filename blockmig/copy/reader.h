@@ -36,6 +36,11 @@ struct reader;
 struct reader *reader_start(const struct reader_spec *spec);
 /* Waits for the next run.  FALSE at the end, and with an error. */
 gboolean reader_next(struct reader *reader, struct reader_run *run, GError **error);
+/*
+ * After the last run: whether zeros were handed on unread that a report of holes had which
+ * was refuted later.  To be read again: it is not believed any more.
+ */
+gboolean reader_misled(struct reader *reader);
 /* Ends the thread, at once where it is still reading or between two tries. */
 void reader_free(struct reader *reader);
 AUTO_DEFINE(reader, reader_free)

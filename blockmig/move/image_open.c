@@ -3,7 +3,6 @@
 #include "blockmig/vm/image_tool.h"
 #include "common/error.h"
 #include "common/units.h"
-#include "verify/digest.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -94,6 +93,20 @@ gboolean image_is_device(struct handle *handle)
 	return handle_describe(handle, &info, NULL) && info.is_device;
 }
 
+gboolean image_has_data(struct handle *handle, gboolean *has_data, GError **error)
+{
+	*has_data = FALSE;
+	for (guint64 at = 0; at < handle->size_bytes && !*has_data; at += TRANSPORT_EXTENTS_BYTES) {
+		const guint64 span_bytes = MIN(TRANSPORT_EXTENTS_BYTES, handle->size_bytes - at);
+		AUTO(extents) extents = handle_extents(handle, span_bytes, at, error);
+
+		if (!extents)
+			return FALSE;
+		*has_data = extents_bytes(extents, EXTENT_DATA) > 0;
+	}
+	return TRUE;
+}
+
 gboolean image_looks_used(struct handle *handle)
 {
 	struct image_info info;
@@ -106,7 +119,5 @@ gboolean image_looks_used(struct handle *handle)
 	transport_buffer_free(block);
 	if (used || !info.extents_trusted)
 		return used;
-	AUTO(extents) extents = handle_extents(handle, handle->size_bytes, 0, NULL);
-
-	return !extents || extents_bytes(extents, EXTENT_DATA) > 0;
+	return !image_has_data(handle, &used, NULL) || used;
 }

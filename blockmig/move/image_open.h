@@ -30,6 +30,8 @@ AUTO_DEFINE(image_view, image_view_free)
 /* Whether QEMU has the file open for writing (its lock on byte 101); FALSE for what is no file. */
 gboolean image_is_written(const struct place *place);
 gboolean image_is_device(struct handle *handle);
+/* Whether anything may be data; stops at the first that may. */
+gboolean image_has_data(struct handle *handle, gboolean *has_data, GError **error);
 /* Whether a device holds anything: its first MiB, and its extents where they are known. */
 gboolean image_looks_used(struct handle *handle);
 

@@ -111,14 +111,11 @@ static gboolean make_file(struct move *move, GError **error)
 static gboolean is_blank(struct handle *handle, const struct image_info *info, gboolean *blank,
 			 GError **error)
 {
-	*blank = FALSE;
-	if (!info->extents_trusted)
-		return TRUE;
-	AUTO(extents) extents = handle_extents(handle, info->size_bytes, 0, error);
+	gboolean has_data = TRUE;
 
-	if (!extents)
+	if (info->extents_trusted && !image_has_data(handle, &has_data, error))
 		return FALSE;
-	*blank = extents_bytes(extents, EXTENT_DATA) == 0;
+	*blank = !has_data;
 	return TRUE;
 }
 

@@ -196,7 +196,10 @@ static void use(struct handle *handle)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct transport_config config = {.stall_ms = STALL_MS};
-	AUTO(url) image = url_parse("iscsi://127.0.0.1/iqn.2024-01.example:a/1", NULL);
+	static guint inputs; /* another target each: one that was refuted stays so */
+	g_autofree char *text =
+		g_strdup_printf("iscsi://127.0.0.1/iqn.2024-01.example:%u/1", inputs++);
+	AUTO(url) image = url_parse(text, NULL);
 	AUTO(url) place = url_parent(image);
 	g_autoptr(GError) error = NULL;
 

@@ -279,18 +279,25 @@ START_TEST(old_data_that_the_target_calls_a_hole_is_no_proof_of_zeros)
 }
 END_TEST
 
-/* What decides whether a LUN is taken for empty. */
+/* What decides whether a LUN is taken for empty; no later handle is led astray again. */
 START_TEST(old_data_that_the_target_calls_a_hole_is_data)
 {
+	struct image_info info;
+
 	begin_lying(FALSE);
 	AUTO(handle) handle =
 		handle_open(mine.copying.destination_url, &mine.config, HANDLE_WRITE, NULL);
-	struct image_info info;
 
 	ck_assert(handle && handle_describe(handle, &info, NULL) && info.extents_trusted);
 	AUTO(extents) extents = handle_extents(handle, CONTENT_BYTES, 0, NULL);
 
 	ck_assert_uint_eq(extents_bytes(extents, EXTENT_DATA), CONTENT_BYTES);
+	ck_assert(handle->holes_refuted);
+	AUTO(handle) next =
+		handle_open(mine.copying.destination_url, &mine.config, HANDLE_READ, NULL);
+
+	ck_assert(next && handle_describe(next, &info, NULL) && !info.extents_trusted);
+	ck_assert(next->holes_refuted);
 	lun_copying_end(&mine);
 }
 END_TEST
