@@ -197,8 +197,8 @@ static gboolean file_describe(struct handle *handle, struct image_info *info, GE
 	info->changed_ns = (guint64)st.st_ctim.tv_sec * NS_PER_S + (guint64)st.st_ctim.tv_nsec;
 	info->extents_trusted = TRUE;
 	info->zero_deallocates = file->zero_way == ZERO_PUNCH;
-	inode_identity(file->fd, &st, info->identity, sizeof(info->identity));
-	return TRUE;
+	return inode_identity(file->fd, &st, info->identity, sizeof(info->identity)) ||
+	       file_failed(handle, "describe", errno, error);
 }
 
 static gboolean file_resize(struct handle *handle, guint64 size_bytes, GError **error)

@@ -112,7 +112,8 @@ gboolean place_is_in(const struct place *place, const char *folder);
 
 /*
  * The same image by whatever names: equal canonical URLs, one file (device and inode), or
- * equal identities, which are read by opening both.  Files on two disks are never one.
+ * equal identities, which are read by opening both.  Files on two disks, or in two subvolumes
+ * or data sets, that this host has mounted are never one.
  */
 gboolean place_same_image(const struct place *a, const struct place *b, gboolean *same,
 			  GError **error);

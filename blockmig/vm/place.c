@@ -2,10 +2,10 @@
 
 #include "blockmig/vm/source.h"
 #include "common/error.h"
+#include "transports/inode.h"
 
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 struct place *place_new(void)
 {
@@ -293,8 +293,10 @@ gboolean place_is_in(const struct place *place, const char *folder)
 enum sameness { SAME, APART, UNKNOWN };
 
 /*
- * What stat() says of two files or devices of this host.  A file system lies on one block
- * device only; one without (btrfs, a mount of NFS) may be mounted twice under two numbers.
+ * What stat() says of two files or devices of this host.  Two numbers are two file systems
+ * where each has one of its own: a block device's, or that of a subvolume or data set of
+ * btrfs, ZFS and bcachefs.  What has none (NFS, CIFS, Ceph, FUSE) may be mounted twice, and
+ * overlayfs shows a file that lies elsewhere too.
  */
 static enum sameness compare_files(const struct source *a, const struct source *b)
 {
@@ -308,7 +310,8 @@ static enum sameness compare_files(const struct source *a, const struct source *
 		return x.st_rdev == y.st_rdev ? SAME : UNKNOWN;
 	if (x.st_dev == y.st_dev)
 		return x.st_ino == y.st_ino ? SAME : APART;
-	return major(x.st_dev) && major(y.st_dev) ? APART : UNKNOWN;
+	return inode_has_own_device(a->path, &x) && inode_has_own_device(b->path, &y) ? APART
+										      : UNKNOWN;
 }
 
 /* "" where there is no such image, or it has no identity. */

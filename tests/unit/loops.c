@@ -57,9 +57,10 @@ void loop_mounts_begin(void)
 	ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
 }
 
-void loop_make_ext4(const char *backing)
+void loop_make_ext4(const char *backing, const char *content)
 {
-	const char *words[] = {"mkfs.ext4", "-q", "-F", backing, "8M", NULL};
+	const char *words[] = {"mkfs.ext4",	      "-q",    "-F", backing, "8M",
+			       content ? "-d" : NULL, content, NULL};
 	g_autoptr(GError) error = NULL;
 	int status = -1;
 

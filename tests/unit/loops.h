@@ -13,8 +13,8 @@ char *loop_add_partition(int device, const char *path, guint64 offset_bytes, gui
 
 /* From now on what this process mounts is its own, and goes with it. */
 void loop_mounts_begin(void);
-/* Makes the file, of 8 MiB, and an ext4 in it. */
-void loop_make_ext4(const char *backing);
+/* Makes the file, of 8 MiB, and an ext4 in it, with what is in @content (NULL: nothing). */
+void loop_make_ext4(const char *backing, const char *content);
 /* Mounts it, by a device of its own, at the folder, which is made; returns the device. */
 int loop_mount(const char *backing, const char *folder);
 

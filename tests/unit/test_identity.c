@@ -5,10 +5,40 @@
 #include "tests/unit/temp.h"
 
 #include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* These stand in front of the libraries': where set, what they say instead of the kernel. */
+static struct {
+	int handle_errno;
+	__fsword_t magic;
+} said;
+
+int name_to_handle_at(int folder, const char *name, struct file_handle *handle, int *mount_id,
+		      int flags)
+{
+	if (said.handle_errno == 0)
+		return (int)syscall(SYS_name_to_handle_at, folder, name, handle, mount_id, flags);
+	errno = said.handle_errno;
+	return -1;
+}
+
+int fstatfs(int fd, struct statfs *system)
+{
+	const int result = (int)syscall(SYS_fstatfs, fd, system);
+
+	if (said.magic)
+		system->f_type = said.magic;
+	return result;
+}
 
 START_TEST(the_image_is_the_same_by_any_name)
 {
@@ -37,10 +67,8 @@ START_TEST(the_image_is_the_same_by_any_name)
 }
 END_TEST
 
-/* The identity of @name in the folder, and the number of its file system. */
-static dev_t identify(const char *folder, const char *name, char identity[IDENTITY_BYTES])
+static struct stat identify(const char *path, char identity[IDENTITY_BYTES])
 {
-	g_autofree char *path = g_build_filename(folder, name, NULL);
 	AUTO(url) url = url_parse(path, NULL);
 	AUTO(handle) handle = files_open(url, HANDLE_READ);
 	struct image_info info;
@@ -49,7 +77,7 @@ static dev_t identify(const char *folder, const char *name, char identity[IDENTI
 	ck_assert(handle_describe(handle, &info, NULL));
 	ck_assert_int_eq(stat(path, &st), 0);
 	g_strlcpy(identity, info.identity, IDENTITY_BYTES);
-	return st.st_dev;
+	return st;
 }
 
 START_TEST(the_image_is_the_same_when_its_disk_has_another_number)
@@ -57,20 +85,20 @@ START_TEST(the_image_is_the_same_when_its_disk_has_another_number)
 	g_autofree char *backing = temp_path("disk"), *folder = temp_path("mounted");
 	g_autofree char *path = g_build_filename(folder, "image", NULL);
 	char before[IDENTITY_BYTES], after[IDENTITY_BYTES];
-	dev_t device_before, device_after;
+	struct stat st_before, st_after;
 	int first, second;
 
 	loop_mounts_begin();
-	loop_make_ext4(backing);
+	loop_make_ext4(backing, NULL);
 	first = loop_mount(backing, folder);
 	ck_assert(g_file_set_contents(path, "", 0, NULL));
-	device_before = identify(folder, "image", before);
+	st_before = identify(path, before);
 	ck_assert_int_eq(umount(folder), 0);
 
 	/* The first device is still open, so this one is another. */
 	second = loop_mount(backing, folder);
-	device_after = identify(folder, "image", after);
-	ck_assert_uint_ne(device_before, device_after);
+	st_after = identify(path, after);
+	ck_assert_uint_ne(st_before.st_dev, st_after.st_dev);
 	ck_assert_str_eq(before, after);
 	close(first);
 	close(second);
@@ -79,16 +107,102 @@ END_TEST
 
 START_TEST(another_image_in_a_freed_inode_is_another)
 {
-	AUTO(url) url = files_url("inode");
-	g_autofree char *folder = g_path_get_dirname(url->path);
+	g_autofree char *backing = temp_path("disk"), *folder = temp_path("mounted");
+	g_autofree char *path = g_build_filename(folder, "image", NULL);
+	AUTO(url) url = url_parse(path, NULL);
 	char before[IDENTITY_BYTES], after[IDENTITY_BYTES];
+	struct stat st_before, st_after;
+
+	loop_mounts_begin();
+	loop_make_ext4(backing, NULL);
+	const int device = loop_mount(backing, folder);
 
 	files_create(url, 0);
-	identify(folder, "inode", before);
+	st_before = identify(path, before);
 	ck_assert(image_remove(url, NULL, NULL));
 	files_create(url, 0);
-	identify(folder, "inode", after);
+	st_after = identify(path, after);
+	ck_assert_uint_eq(st_before.st_ino, st_after.st_ino);
 	ck_assert_str_ne(before, after);
+	close(device);
+}
+END_TEST
+
+/* What mkfs puts in has generation 0: the handles differ by nothing but the file system. */
+START_TEST(an_image_with_the_same_handle_on_another_file_system_is_another)
+{
+	g_autofree char *content = temp_path("content");
+	g_autofree char *image = g_build_filename(content, "image", NULL);
+	char identities[2][IDENTITY_BYTES];
+	struct stat st[2];
+
+	loop_mounts_begin();
+	ck_assert_int_eq(mkdir(content, 0700), 0);
+	ck_assert(g_file_set_contents(image, "", 0, NULL));
+	for (guint i = 0; i < 2; i++) {
+		g_autofree char *backing = g_strdup_printf("%s.disk%u", content, i);
+		g_autofree char *folder = g_strdup_printf("%s.mounted%u", content, i);
+		g_autofree char *path = g_build_filename(folder, "image", NULL);
+
+		loop_make_ext4(backing, content);
+		const int device = loop_mount(backing, folder);
+
+		st[i] = identify(path, identities[i]);
+		close(device);
+	}
+	const char *handles[] = {strchr(identities[0], '.'), strchr(identities[1], '.')};
+
+	ck_assert_uint_eq(st[0].st_ino, st[1].st_ino);
+	ck_assert_str_eq(handles[0], handles[1]);
+	ck_assert_str_ne(identities[0], identities[1]);
+}
+END_TEST
+
+static void assert_known_by_device(const char *path)
+{
+	g_autofree char *wanted = NULL;
+	char identity[IDENTITY_BYTES];
+	struct stat st = identify(path, identity);
+
+	wanted = g_strdup_printf("file:%lx:%lu", (gulong)st.st_dev, (gulong)st.st_ino);
+	ck_assert_str_eq(identity, wanted);
+}
+
+START_TEST(an_image_on_fuse_is_known_by_its_device)
+{
+	AUTO(url) url = files_url("fuse");
+
+	files_create(url, 0);
+	said.magic = FUSE_SUPER_MAGIC;
+	assert_known_by_device(url->path);
+}
+END_TEST
+
+static const int no_handle[] = {EOPNOTSUPP, EOVERFLOW, ENOSYS, EPERM};
+
+START_TEST(an_image_without_a_handle_is_known_by_its_device)
+{
+	AUTO(url) url = NULL;
+	g_autofree char *name = g_strdup_printf("none%d", _i);
+
+	url = files_url(name);
+	files_create(url, 0);
+	said.handle_errno = no_handle[_i];
+	assert_known_by_device(url->path);
+}
+END_TEST
+
+/* Else a copy begins with the one and is refused with the other. */
+START_TEST(an_image_whose_handle_cannot_be_read_is_not_described)
+{
+	AUTO(url) url = NULL;
+	AUTO(handle) handle = files_new("unread", 0, &url);
+	g_autoptr(GError) error = NULL;
+	struct image_info info;
+
+	said.handle_errno = ESTALE;
+	ck_assert(!handle_describe(handle, &info, &error));
+	ck_assert_msg(strstr(error->message, ": describe: ") != NULL, "%s", error->message);
 }
 END_TEST
 
@@ -126,6 +240,11 @@ int main(void)
 	tcase_add_test(tcase, the_image_is_the_same_by_any_name);
 	tcase_add_test(tcase, the_image_is_the_same_when_its_disk_has_another_number);
 	tcase_add_test(tcase, another_image_in_a_freed_inode_is_another);
+	tcase_add_test(tcase, an_image_with_the_same_handle_on_another_file_system_is_another);
+	tcase_add_test(tcase, an_image_on_fuse_is_known_by_its_device);
+	tcase_add_loop_test(tcase, an_image_without_a_handle_is_known_by_its_device, 0,
+			    G_N_ELEMENTS(no_handle));
+	tcase_add_test(tcase, an_image_whose_handle_cannot_be_read_is_not_described);
 	tcase_add_test(tcase, a_partition_is_named_after_its_disk);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);

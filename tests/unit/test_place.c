@@ -5,11 +5,38 @@
 #include "tests/unit/temp.h"
 
 #include <check.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* In place of the C library's: where set, every file lies on such a file system. */
+static __fsword_t magic;
+
+int statfs(const char *path, struct statfs *system)
+{
+	const int result = (int)syscall(SYS_statfs, path, system);
+
+	if (magic)
+		system->f_type = magic;
+	return result;
+}
+
+/* And has the same handle there. */
+int name_to_handle_at(int folder, const char *name, struct file_handle *handle, int *mount_id,
+		      int flags)
+{
+	if (!magic)
+		return (int)syscall(SYS_name_to_handle_at, folder, name, handle, mount_id, flags);
+	handle->handle_bytes = 0;
+	handle->handle_type = 1;
+	return 0;
+}
 
 static char *temp_folder(void)
 {
@@ -342,7 +369,7 @@ START_TEST(an_image_and_its_copy_in_a_snapshot_are_two)
 	int devices[2];
 
 	loop_mounts_begin();
-	loop_make_ext4(volume);
+	loop_make_ext4(volume, NULL);
 	devices[0] = loop_mount(volume, one);
 	ck_assert(g_file_set_contents(image, "1", 1, NULL));
 	ck_assert_int_eq(umount(one), 0);
@@ -359,6 +386,41 @@ START_TEST(an_image_and_its_copy_in_a_snapshot_are_two)
 	ck_assert(!same(a, b));
 	close(devices[0]);
 	close(devices[1]);
+}
+END_TEST
+
+/* Two files of one inode and handle, on file systems of which the numbers are no device's. */
+static const struct {
+	__fsword_t magic;
+	gboolean same;
+} unnumbered[] = {{NFS_SUPER_MAGIC, TRUE},
+		  {BTRFS_SUPER_MAGIC, FALSE},
+		  {0x2fc12fc1 /* ZFS */, FALSE},
+		  {(__fsword_t)0xca451a4e /* bcachefs */, FALSE}};
+
+START_TEST(images_on_two_subvolumes_are_two_and_on_two_mounts_of_nfs_may_be_one)
+{
+	AUTO(config) config = load();
+	struct place *places[2];
+	struct stat st[2];
+
+	loop_mounts_begin();
+	for (guint i = 0; i < 2; i++) {
+		g_autofree char *name = g_strdup_printf("volume%d-%u", _i, i);
+		g_autofree char *folder = temp_path(name);
+		g_autofree char *path = g_build_filename(folder, "image", NULL);
+
+		ck_assert_int_eq(g_mkdir(folder, 0700), 0);
+		ck_assert_int_eq(mount("none", folder, "tmpfs", 0, "size=1m"), 0);
+		ck_assert(g_file_set_contents(path, "1", 1, NULL));
+		ck_assert_int_eq(stat(path, &st[i]), 0);
+		places[i] = of_file(config, path);
+	}
+	ck_assert_uint_eq(st[0].st_ino, st[1].st_ino);
+	magic = unnumbered[_i].magic;
+	ck_assert_int_eq(same(places[0], places[1]), unnumbered[_i].same);
+	place_free(places[0]);
+	place_free(places[1]);
 }
 END_TEST
 
@@ -384,6 +446,9 @@ int main(void)
 	tcase_add_test(cases, iscsi_devices_are_found_by_their_links);
 	tcase_add_test(cases, one_file_by_two_names_is_the_same);
 	tcase_add_test(cases, an_image_and_its_copy_in_a_snapshot_are_two);
+	tcase_add_loop_test(cases,
+			    images_on_two_subvolumes_are_two_and_on_two_mounts_of_nfs_may_be_one, 0,
+			    G_N_ELEMENTS(unnumbered));
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
