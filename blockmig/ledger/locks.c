@@ -1,5 +1,6 @@
 #include "blockmig/ledger/ledger_private.h"
 
+#include "common/boot.h"
 #include "common/error.h"
 #include "common/units.h"
 
@@ -41,15 +42,6 @@ static gint64 process_started(gint64 pid)
 	if (g_strv_length(fields) < FIELDS || strchr("ZX", fields[STATE][0]))
 		return 0;
 	return g_ascii_strtoll(fields[STARTED], NULL, 10);
-}
-
-static char *boot_id(void)
-{
-	char *text = NULL;
-
-	if (!g_file_get_contents("/proc/sys/kernel/random/boot_id", &text, NULL, NULL))
-		return g_strdup("");
-	return g_strchomp(text);
 }
 
 static struct holder *holder_self(void)
