@@ -1,6 +1,7 @@
 #include "transports/device.h"
 
-#include <errno.h>
+#include "common/boot.h"
+
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,43 +47,80 @@ static const struct {
 	const char *prefix, *replacement;
 } notations[] = {{"naa.", "scsi:3"}, {"eui.", "scsi:2"}, {"mpath-", "scsi:"}};
 
-static void identity_set(const char *kind, const char *text, char *identity, gsize identity_bytes)
+char *device_name(const char *kind, const char *name)
 {
-	g_snprintf(identity, identity_bytes, "%s:%s", kind, text);
+	guint partition;
+	int skipped = 0;
+
+	/* kpartx has the number in front of the disk's UUID, udev behind its name. */
+	if (sscanf(name, "part%u-mpath-%n", &partition, &skipped) == 1 && skipped > 0)
+		return g_strdup_printf("scsi:%s-part%u", name + skipped, partition);
 	for (guint i = 0; i < G_N_ELEMENTS(notations); i++)
-		if (g_str_has_prefix(text, notations[i].prefix))
-			g_snprintf(identity, identity_bytes, "%s%s", notations[i].replacement,
-				   text + strlen(notations[i].prefix));
+		if (g_str_has_prefix(name, notations[i].prefix))
+			return g_strconcat(notations[i].replacement,
+					   name + strlen(notations[i].prefix), NULL);
+	return g_strconcat(kind, ":", name, NULL);
 }
 
-static void disk_identity(dev_t disk, char *identity, gsize identity_bytes)
+/* An array without a superblock of Linux's own has zeros there, as the next one has. */
+static char *array_uuid(dev_t disk)
+{
+	char *uuid = sysfs_read(disk, "md/uuid");
+
+	if (uuid && strspn(uuid, "0-") == strlen(uuid))
+		g_clear_pointer(&uuid, g_free);
+	return uuid;
+}
+
+/* A name that nothing has after a reboot, or after this number was given out anew. */
+static char *passing_name(dev_t disk)
+{
+	g_autofree char *boot = boot_id();
+	g_autofree char *sequence = sysfs_read(disk, "diskseq");
+
+	if (*boot == '\0')
+		return NULL;
+	return g_strdup_printf("dev:%u:%u@%s%s%s", major(disk), minor(disk), boot,
+			       sequence ? "." : "", sequence ? sequence : "");
+}
+
+/* NULL where there is none. */
+static char *disk_name(dev_t disk)
 {
 	g_autofree char *scsi = sysfs_read(disk, "device/wwid");
 	g_autofree char *nvme = sysfs_read(disk, "wwid");
 	g_autofree char *map = sysfs_read(disk, "dm/uuid");
-	g_autofree char *numbers = g_strdup_printf("%u:%u", major(disk), minor(disk));
+	g_autofree char *array = array_uuid(disk);
 
 	if (scsi || nvme)
-		identity_set("scsi", scsi ? scsi : nvme, identity, identity_bytes);
-	else if (map)
-		identity_set("dm", map, identity, identity_bytes);
-	else
-		identity_set("dev", numbers, identity, identity_bytes);
+		return device_name("scsi", scsi ? scsi : nvme);
+	if (map || array)
+		return device_name(map ? "dm" : "md", map ? map : array);
+	return passing_name(disk);
+}
+
+/* A partition is known by its disk's name with "-partN" behind it. */
+static char *full_name(dev_t device)
+{
+	g_autofree char *partition = sysfs_read(device, "partition");
+	g_autofree char *whole = partition ? sysfs_read(device, "../dev") : NULL;
+	g_autofree char *disk = NULL;
+	guint numbers[2];
+
+	if (!whole || sscanf(whole, "%u:%u", &numbers[0], &numbers[1]) != 2)
+		return disk_name(device);
+	disk = disk_name(makedev(numbers[0], numbers[1]));
+	return disk ? g_strconcat(disk, "-part", partition, NULL) : NULL;
 }
 
 void device_identity(dev_t device, char *identity, gsize identity_bytes)
 {
-	g_autofree char *partition = sysfs_read(device, "partition");
-	g_autofree char *whole = partition ? sysfs_read(device, "../dev") : NULL;
-	guint numbers[2];
+	g_autofree char *name = full_name(device);
 
-	if (!whole || sscanf(whole, "%u:%u", &numbers[0], &numbers[1]) != 2) {
-		disk_identity(device, identity, identity_bytes);
-		return;
-	}
-	disk_identity(makedev(numbers[0], numbers[1]), identity, identity_bytes);
-	g_strlcat(identity, "-part", identity_bytes);
-	g_strlcat(identity, partition, identity_bytes);
+	/* Cut off it could be the disk's, or another partition's. */
+	identity[0] = '\0';
+	if (name && strlen(name) < identity_bytes)
+		g_strlcpy(identity, name, identity_bytes);
 }
 
 gboolean device_can_discard(dev_t device)

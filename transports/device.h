@@ -19,10 +19,19 @@ void device_drop_cache(int fd);
 /*
  * "scsi:" with the VPD page 0x83 designator as the iSCSI transport writes it (its type,
  * then hexadecimal digits) where sysfs knows it, also for a multipath device over such
- * LUNs; else "dm:UUID", else "dev:M:m", which another disk may have after a reboot.  A
- * partition has its disk's with "-partN" behind it, as udev names it.
+ * LUNs; else "dm:UUID" or "md:UUID".  A device without a name (virtio, a zvol, a loop
+ * device, an array where the kernel does not tell its UUID) has "dev:M:m@BOOT.DISKSEQ",
+ * which is nobody's after a reboot or, since Linux 5.15, after another disk was attached
+ * as that device.  A partition has its disk's with "-partN" behind it, as udev names it.
+ * "" where the kernel does not say which boot it is, and where it is longer than the room.
  */
 void device_identity(dev_t device, char *identity, gsize identity_bytes);
+
+/*
+ * The identity of the disk, or of the partition of a multipath device, that sysfs calls
+ * @name and that has a name of this @kind ("scsi", "dm", "md").  The caller frees.
+ */
+char *device_name(const char *kind, const char *name);
 
 /* Whether zeroing can free space (the queue takes discards). */
 gboolean device_can_discard(dev_t device);

@@ -73,8 +73,8 @@ struct image_info {
 	/*
 	 * The image itself, whatever name it was opened by, after a reboot too:
 	 * "file:HANDLE:INODE" (inode.h), "nfs:SERVER-INDEPENDENT-FSID:FILEID",
-	 * "scsi:VPD-0x83 designator", for a block device "scsi:..." too where sysfs knows
-	 * it.  Empty where there is none.
+	 * "scsi:VPD-0x83 designator", for a block device that or what device.h says, which
+	 * may be good for this boot only.  Empty where there is none.
 	 */
 	char identity[IDENTITY_BYTES];
 };

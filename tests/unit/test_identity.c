@@ -3,8 +3,10 @@
 #include "tests/unit/files.h"
 #include "tests/unit/loops.h"
 #include "tests/unit/temp.h"
+#include "transports/device.h"
 
 #include <check.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -20,6 +22,7 @@
 static struct {
 	int handle_errno;
 	__fsword_t magic;
+	const char *suffix, *text; /* of a file's path, and what is in it */
 } said;
 
 int name_to_handle_at(int folder, const char *name, struct file_handle *handle, int *mount_id,
@@ -38,6 +41,17 @@ int fstatfs(int fd, struct statfs *system)
 	if (said.magic)
 		system->f_type = said.magic;
 	return result;
+}
+
+gboolean g_file_get_contents(const gchar *path, gchar **text, gsize *bytes, GError **error)
+{
+	__typeof__(&g_file_get_contents) next =
+		(__typeof__(&g_file_get_contents))dlsym(RTLD_NEXT, "g_file_get_contents");
+
+	if (!said.suffix || !g_str_has_suffix(path, said.suffix))
+		return next(path, text, bytes, error);
+	*text = g_strdup(said.text);
+	return TRUE;
 }
 
 START_TEST(the_image_is_the_same_by_any_name)
@@ -206,6 +220,98 @@ START_TEST(an_image_whose_handle_cannot_be_read_is_not_described)
 }
 END_TEST
 
+/* Attached until the same number is given out: somebody else may have had it meanwhile. */
+static int attach_again(int device, const char *backing, const char *path)
+{
+	g_autofree char *again = NULL;
+
+	for (int attempt = 0; attempt < 50 && g_strcmp0(again, path) != 0; attempt++) {
+		close(device);
+		device = loop_attach(backing, &again);
+	}
+	ck_assert_str_eq(again, path);
+	return device;
+}
+
+START_TEST(a_loop_device_that_is_attached_anew_is_another)
+{
+	AUTO(url) backing = files_url("attached");
+	g_autofree char *path = NULL;
+	char before[IDENTITY_BYTES], again[IDENTITY_BYTES], after[IDENTITY_BYTES];
+	int device;
+
+	files_create(backing, MiB);
+	device = loop_attach(backing->path, &path);
+	identify(path, before);
+	identify(path, again);
+	ck_assert_str_eq(before, again);
+	device = attach_again(device, backing->path, path);
+	identify(path, after);
+	ck_assert_str_ne(before, after);
+	close(device);
+}
+END_TEST
+
+START_TEST(a_device_without_a_name_is_another_after_a_reboot)
+{
+	AUTO(url) backing = files_url("rebooted");
+	g_autofree char *path = NULL;
+	char before[IDENTITY_BYTES], after[IDENTITY_BYTES], nameless[IDENTITY_BYTES];
+
+	files_create(backing, MiB);
+	const int device = loop_attach(backing->path, &path);
+
+	identify(path, before);
+	said.suffix = "/boot_id";
+	said.text = "a8e8e5c2-6e0b-4d0a-9a0e-0123456789ab\n";
+	identify(path, after);
+	ck_assert_str_ne(before, after);
+	said.text = "";
+	identify(path, nameless);
+	ck_assert_str_eq(nameless, "");
+	close(device);
+}
+END_TEST
+
+/* Arrays with metadata of another maker's have zeros, all of them. */
+START_TEST(an_array_is_known_by_its_uuid_where_it_has_one)
+{
+	AUTO(url) backing = files_url("array");
+	g_autofree char *path = NULL;
+	char numbered[IDENTITY_BYTES], identity[IDENTITY_BYTES];
+
+	files_create(backing, MiB);
+	const int device = loop_attach(backing->path, &path);
+
+	identify(path, numbered);
+	said.suffix = "/md/uuid";
+	said.text = "7d9b4a4e-0f0e-4a5b-8d2f-5a1f0c1e2d3b\n";
+	identify(path, identity);
+	ck_assert_str_eq(identity, "md:7d9b4a4e-0f0e-4a5b-8d2f-5a1f0c1e2d3b");
+	said.text = "00000000-0000-0000-0000-000000000000\n";
+	identify(path, identity);
+	ck_assert_str_eq(identity, numbered);
+	close(device);
+}
+END_TEST
+
+static void assert_name(const char *kind, const char *name, const char *wanted)
+{
+	g_autofree char *identity = device_name(kind, name);
+
+	ck_assert_str_eq(identity, wanted);
+}
+
+START_TEST(a_lun_has_one_name_by_a_path_and_by_multipath)
+{
+	assert_name("scsi", "naa.600140512345", "scsi:3600140512345");
+	assert_name("dm", "mpath-3600140512345", "scsi:3600140512345");
+	assert_name("dm", "part12-mpath-3600140512345", "scsi:3600140512345-part12");
+	assert_name("dm", "part1-LVM-abc", "dm:part1-LVM-abc");
+	assert_name("dm", "LVM-abc", "dm:LVM-abc");
+}
+END_TEST
+
 START_TEST(a_partition_is_named_after_its_disk)
 {
 	AUTO(url) backing = files_url("partitioned");
@@ -229,6 +335,29 @@ START_TEST(a_partition_is_named_after_its_disk)
 }
 END_TEST
 
+START_TEST(a_partition_whose_name_does_not_fit_has_none)
+{
+	AUTO(url) backing = files_url("narrow");
+	g_autofree char *path = NULL, *partition = NULL;
+	char identity[IDENTITY_BYTES];
+	gsize length;
+	struct stat st;
+
+	files_create(backing, 8 * MiB);
+	const int device = loop_attach(backing->path, &path);
+
+	partition = loop_add_partition(device, path, MiB, 2 * MiB);
+	ck_assert_int_eq(stat(partition, &st), 0);
+	device_identity(st.st_rdev, identity, sizeof identity);
+	length = strlen(identity);
+	device_identity(st.st_rdev, identity, length + 1);
+	ck_assert_uint_eq(strlen(identity), length);
+	device_identity(st.st_rdev, identity, length);
+	ck_assert_str_eq(identity, "");
+	close(device);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("identity");
@@ -245,7 +374,12 @@ int main(void)
 	tcase_add_loop_test(tcase, an_image_without_a_handle_is_known_by_its_device, 0,
 			    G_N_ELEMENTS(no_handle));
 	tcase_add_test(tcase, an_image_whose_handle_cannot_be_read_is_not_described);
+	tcase_add_test(tcase, a_loop_device_that_is_attached_anew_is_another);
+	tcase_add_test(tcase, a_device_without_a_name_is_another_after_a_reboot);
+	tcase_add_test(tcase, an_array_is_known_by_its_uuid_where_it_has_one);
+	tcase_add_test(tcase, a_lun_has_one_name_by_a_path_and_by_multipath);
 	tcase_add_test(tcase, a_partition_is_named_after_its_disk);
+	tcase_add_test(tcase, a_partition_whose_name_does_not_fit_has_none);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
