@@ -134,7 +134,7 @@ struct handle {
 	 * that this image's handles reported before is worth anything either.
 	 */
 	gboolean holes_refuted;
-	char *name;	/* url_format() of what was opened, for errors */
+	char *name; /* url_format() of what was opened, for errors */
 };
 
 extern const struct transport transport_file, transport_nfs, transport_iscsi, transport_nbd;

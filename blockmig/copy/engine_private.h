@@ -68,10 +68,10 @@ struct engine {
 	 * whole blocks of 4 KiB.
 	 */
 	guint64 allocated_bytes;
-	guint doubts;	  /* how often a unit was found different */
-	guint doubting;	  /* so many of them are not in the ledger yet */
+	guint doubts;		/* how often a unit was found different */
+	guint doubting;		/* so many of them are not in the ledger yet */
 	gboolean holes_refuted; /* the destination's, and what they had proven is doubted */
-	guint committing; /* so many provers tell the ledger what is proven */
+	guint committing;	/* so many provers tell the ledger what is proven */
 	guint threads;
 	GError *error; /* the first one */
 	gint failed;   /* atomic: error is set */
