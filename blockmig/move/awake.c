@@ -43,6 +43,23 @@ static gboolean wake(struct move *move, GError **error)
 	return FALSE;
 }
 
+void wake_stopped(struct move *move)
+{
+	const char *name = move->job->domain_name;
+	g_autoptr(GError) failure = NULL;
+
+	if (wake(move, &failure))
+		move_warn(move,
+			  "%s: QEMU had stopped the guest at an I/O error, as where an overlay "
+			  "has no room left; it goes on now",
+			  name);
+	else
+		move_warn(move,
+			  "%s: QEMU has stopped the guest at an I/O error; virsh resume %s once "
+			  "that is mended: %s",
+			  name, name, failure->message);
+}
+
 gboolean cutover_resume(struct move *move, GError **error)
 {
 	struct job *job = move->job;

@@ -129,7 +129,7 @@ static gboolean remove_landed(struct move *move, GError **error)
 gboolean merge_run(struct move *move, GError **error)
 {
 	struct job *job = move->job;
-	gboolean merged = FALSE;
+	gboolean merged = FALSE, stopped = FALSE;
 
 	for (guint tries = 0; !merged; tries++) {
 		g_autoptr(GError) failure = NULL;
@@ -137,6 +137,7 @@ gboolean merge_run(struct move *move, GError **error)
 
 		if (!world)
 			return FALSE;
+		stopped = world->state.paused_by_error;
 		merged = is_merged(world, job);
 		if (merged)
 			break;
@@ -158,7 +159,11 @@ gboolean merge_run(struct move *move, GError **error)
 	g_ptr_array_add(chain, layer_copy(job->destination));
 	/* A guest cannot start from a volume that its pool does not know yet. */
 	volume_refresh(move->context.session, move->destination);
-	return define_chain(move, chain, FALSE, error) && remove_landed(move, error);
+	if (!define_chain(move, chain, FALSE, error) || !remove_landed(move, error))
+		return FALSE;
+	if (stopped)
+		wake_stopped(move);
+	return TRUE;
 }
 
 /* ---- retire --------------------------------------------------------------------------------- */

@@ -186,6 +186,7 @@ static gboolean commit_offline(struct move *move, GError **error)
 gboolean freeze_undo(struct move *move, GError **error)
 {
 	struct job *job = move->job;
+	gboolean stopped = FALSE;
 
 	/* The rounds that it was slowed for are over. */
 	if (!pace_restore(move, error))
@@ -201,6 +202,7 @@ gboolean freeze_undo(struct move *move, GError **error)
 
 		if (!world || !freeze_drop_unused(move, world, error))
 			return FALSE;
+		stopped = world->state.paused_by_error;
 		if (is_home(world, job))
 			break;
 		gboolean good = world->state.run == RUN_OFF
@@ -220,5 +222,7 @@ gboolean freeze_undo(struct move *move, GError **error)
 	for (guint i = 0; i < job->overlays->len; i++)
 		if (!overlay_forget(job_overlay(job, i), error))
 			return FALSE;
+	if (stopped)
+		wake_stopped(move);
 	return TRUE;
 }

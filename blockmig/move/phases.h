@@ -86,6 +86,11 @@ gboolean cutover_guard(struct move *move, GError **error);
 void cutover_unguard(struct move *move);
 /* The guest as it was before the suspend; the caller saves the job. */
 gboolean cutover_resume(struct move *move, GError **error);
+/*
+ * The guest that QEMU stopped at a failed write while it was on overlays of ours, which are
+ * gone now.  It ran when the job began: preflight refuses one that stands there already.
+ */
+void wake_stopped(struct move *move);
 
 /*
  * ended.c: the guest is off, its XML names the destination's overlay, and the commit point

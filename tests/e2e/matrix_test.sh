@@ -226,6 +226,8 @@ assert_run_state() { # COLUMN
 	[ "$now" != paused ] || virsh -q resume one
 	# A guest that was reset boots again, on a machine that does much else.
 	[ "$wanted" = 'shut off' ] || guest_wait_writing one 50 180
+	# QEMU 7.2 keeps this word even where the guest goes on, and where it is resumed again.
+	[ "$1" != overlay ] || return 0
 	! virsh -q domblkerror one 2>/dev/null | grep -q ' ' || [ "$wanted" = 'shut off' ] ||
 		[[ $(virsh -q domblkerror one) == 'No errors found' ]] || die "$(virsh domblkerror one)"
 }

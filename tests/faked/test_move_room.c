@@ -46,6 +46,34 @@ START_TEST(at_the_low_water_mark_a_move_goes_back)
 }
 END_TEST
 
+/* As QEMU does at a write for which an overlay has no room. */
+static void stop_at_an_error(void *data)
+{
+	run_low(data);
+	fake_pause(FAKE_UUID);
+	fake_domain_set(FAKE_UUID, "paused_by_error", TRUE);
+}
+
+/* Before the cutover, on the way back; and behind it, on the way on. */
+START_TEST(a_guest_that_its_overlay_stopped_goes_on)
+{
+	g_autoptr(GError) error = NULL;
+
+	open_writing();
+	if (_i == 0) {
+		moves_at("snapshot", 1, FAKE_AFTER, stop_at_an_error, NULL);
+		ck_assert(!scene_move(&scene, &error));
+		assert_low_water(error);
+	} else {
+		moves_at("block-commit", 1, FAKE_AFTER, stop_at_an_error, NULL);
+		ck_assert_msg(scene_move(&scene, &error), "%s", error ? error->message : "");
+		ck_assert_int_eq(fake_domain_run(FAKE_UUID), RUN_RUNNING);
+		scene_assert_moved(&scene, "raw");
+	}
+	scene_close(&scene);
+}
+END_TEST
+
 /* While the first copy is still under way. */
 START_TEST(a_copy_that_takes_long_is_watched)
 {
@@ -214,6 +242,7 @@ int main(void)
 	TCase *room = tcase_create("room");
 
 	tcase_add_loop_test(room, at_the_low_water_mark_a_move_goes_back, 0, 2);
+	tcase_add_loop_test(room, a_guest_that_its_overlay_stopped_goes_on, 0, 2);
 	tcase_add_test(room, a_copy_that_takes_long_is_watched);
 	tcase_add_test(room, a_job_that_waits_to_try_again_is_watched);
 	tcase_add_test(room, a_held_job_goes_back_as_soon_as_it_is_looked_at);
