@@ -40,14 +40,13 @@ static gboolean is_refuted(const struct iscsi_image *image)
 	return refuted && g_hash_table_contains(refuted, name_of(image));
 }
 
-/* Whether it is to be asked at all. */
-static gboolean is_believed(struct iscsi_image *image)
+/* What any handle of the LUN has found out. */
+static void heed(struct iscsi_image *image)
 {
-	if (image->knows_allocation && is_refuted(image)) {
-		image->knows_allocation = FALSE;
-		image->base.holes_refuted = TRUE;
-	}
-	return image->knows_allocation;
+	if (!image->knows_allocation || !is_refuted(image))
+		return;
+	image->knows_allocation = FALSE;
+	image->base.holes_refuted = TRUE;
 }
 
 /* ---- the report ---------------------------------------------------------------- */
@@ -110,7 +109,7 @@ gboolean iscsi_allocation_probe(struct iscsi_image *image, GError **error)
 	    !append_allocation(image, image->disk.block_bytes, 0, ignored, &image->knows_allocation,
 			       error))
 		return FALSE;
-	is_believed(image);
+	heed(image);
 	return TRUE;
 }
 
@@ -195,19 +194,14 @@ static gboolean check_sample(struct iscsi_image *image, const struct extents *re
 gboolean iscsi_allocation_extents(struct iscsi_image *image, guint64 count, guint64 offset,
 				  struct extents *extents, GError **error)
 {
-	AUTO(extents) reported = extents_new();
-
-	if (is_believed(image) && !settle(image, error))
+	heed(image);
+	if (image->knows_allocation && !settle(image, error))
 		return FALSE;
 	if (!image->knows_allocation)
 		return TRUE;
-	if (!append_allocation(image, count, offset, reported, &image->knows_allocation, error) ||
-	    !check_sample(image, reported, error))
+	if (!append_allocation(image, count, offset, extents, &image->knows_allocation, error) ||
+	    !check_sample(image, extents, error))
 		return FALSE;
-	for (guint i = 0; is_believed(image) && i < extents_count(reported); i++) {
-		const struct extent *extent = extents_get(reported, i);
-
-		extents_append(extents, extent->offset_bytes, extent->length_bytes, extent->kind);
-	}
+	heed(image);
 	return TRUE;
 }

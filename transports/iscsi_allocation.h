@@ -15,7 +15,10 @@
 
 /* Sets image->knows_allocation: whether the target answers the question at all. */
 gboolean iscsi_allocation_probe(struct iscsi_image *image, GError **error);
-/* As transport.extents does; appends nothing where the report is not believed. */
+/*
+ * As transport.extents does; appends nothing where the report is not believed.  What it has
+ * appended is worth nothing once holes_refuted is set.
+ */
 gboolean iscsi_allocation_extents(struct iscsi_image *image, guint64 count, guint64 offset,
 				  struct extents *extents, GError **error);
 

@@ -31,7 +31,7 @@ static const struct transport_config *config_or_defaults(const struct transport_
 
 guint transport_stall_ms(const struct transport_config *config)
 {
-	return config->stall_ms ? config->stall_ms : STALL_DEFAULT_MS;
+	return config && config->stall_ms ? config->stall_ms : STALL_DEFAULT_MS;
 }
 
 /* ---- handles ------------------------------------------------------------------ */

@@ -139,7 +139,7 @@ struct handle {
 
 extern const struct transport transport_file, transport_nfs, transport_iscsi, transport_nbd;
 
-/* The stall limit that @config asks for. */
+/* The stall limit that @config asks for; NULL: nothing. */
 guint transport_stall_ms(const struct transport_config *config);
 
 struct handle *handle_open(const struct url *url, const struct transport_config *config,

@@ -113,6 +113,8 @@ void map_proven(struct engine *engine, guint64 index);
  * A unit that is done must be sent again; @data_bytes is what its row says.
  */
 void map_send_again(struct engine *engine, guint64 index, guint64 data_bytes);
+/* Zeros that an earlier run was done with: the source is read once more. */
+void map_check_again(struct engine *engine, guint64 index);
 /*
  * All that is proven is doubted, from now on in the map, and once the ledger has it
  * (doubting) there too: nothing is taken for a proof in between.  Once nothing else is left

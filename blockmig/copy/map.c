@@ -78,6 +78,13 @@ void map_done(struct engine *engine, guint64 index, gboolean is_zero, guint64 da
 	engine->allocated_bytes += units_round_up(data_bytes, ALLOCATION_BYTES);
 }
 
+static void unprove(struct engine *engine, guint64 index, enum map_state state)
+{
+	map_set(engine, index, state);
+	engine->bytes_proven -= engine_unit_bytes(engine, index);
+	engine->totals.units_proven--;
+}
+
 void map_proven(struct engine *engine, guint64 index)
 {
 	map_set(engine, index, MAP_PROVEN);
@@ -94,6 +101,18 @@ void map_send_again(struct engine *engine, guint64 index, guint64 data_bytes)
 	engine->allocated_bytes -= units_round_up(data_bytes, ALLOCATION_BYTES);
 }
 
+void map_check_again(struct engine *engine, guint64 index)
+{
+	const guint64 bytes = engine_unit_bytes(engine, index);
+
+	if (map_state(engine, index) == MAP_PROVEN)
+		unprove(engine, index, MAP_DONE);
+	engine->map[index] |= MAP_TOUCHED;
+	map_set(engine, index, MAP_CHECK);
+	engine->bytes_done -= bytes;
+	engine->totals.bytes_skipped -= bytes;
+}
+
 void map_doubt(struct engine *engine)
 {
 	engine->doubts++;
@@ -101,9 +120,7 @@ void map_doubt(struct engine *engine)
 	for (guint64 index = 0; index < engine->units && engine->count[MAP_PROVEN]; index++) {
 		if (map_state(engine, index) != MAP_PROVEN)
 			continue;
-		map_set(engine, index, MAP_DOUBTED);
-		engine->bytes_proven -= engine_unit_bytes(engine, index);
-		engine->totals.units_proven--;
+		unprove(engine, index, MAP_DOUBTED);
 	}
 }
 

@@ -5,8 +5,6 @@
 #include "common/stop.h"
 #include "common/units.h"
 
-enum { STALL_DEFAULT_MS = 30000 };
-
 /* ---- what the ledger has --------------------------------------------------------- */
 
 static void load_unit(struct engine *engine, guint64 index, const struct ledger_unit *row)
@@ -142,8 +140,7 @@ static void mark_holes_of_file(struct engine *engine)
 					       .offset_bytes = end->offset_bytes,
 					       .piece_bytes = spec->unit_bytes,
 					       .length_bytes = spec->content_bytes};
-	const guint stall_ms = end->config ? end->config->stall_ms : 0;
-	AUTO(hole_map) map = hole_map_ask(&question, stall_ms ? stall_ms : STALL_DEFAULT_MS);
+	AUTO(hole_map) map = hole_map_ask(&question, transport_stall_ms(end->config));
 	struct image_info now;
 
 	if (!map || !handle_describe(engine->source.handle, &now, NULL) ||
@@ -154,21 +151,7 @@ static void mark_holes_of_file(struct engine *engine)
 			engine->map[index] |= MAP_HOLE;
 }
 
-/* What counted as zeros may have been so on the word of the same report: it is read. */
-static void check_zeros(struct engine *engine, guint64 index)
-{
-	const guint64 bytes = engine_unit_bytes(engine, index);
-
-	if (map_state(engine, index) == MAP_PROVEN) {
-		engine->bytes_proven -= bytes;
-		engine->totals.units_proven--;
-	}
-	engine->bytes_done -= bytes;
-	engine->totals.bytes_skipped -= bytes;
-	engine->map[index] |= MAP_TOUCHED;
-	map_set(engine, index, MAP_CHECK);
-}
-
+/* What an earlier run took for zeros may have been so on the word of the same report. */
 static void forget_holes(struct engine *engine)
 {
 	for (guint64 index = 0; index < engine->units; index++) {
@@ -176,7 +159,7 @@ static void forget_holes(struct engine *engine)
 
 		engine->map[index] &= (guint8)~MAP_HOLE;
 		if ((state == MAP_DONE || state == MAP_PROVEN) && !(engine->map[index] & MAP_DATA))
-			check_zeros(engine, index);
+			map_check_again(engine, index);
 	}
 }
 

@@ -6,10 +6,10 @@
 #include "blockmig/copy/compare.h"
 #include "common/units.h"
 #include "tests/unit/copying.h"
+#include "tests/unit/images.h"
 #include "tests/unit/temp.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { CHUNKS = 8, CONTENT = CHUNKS * MiB, LIE = 3, NEVER = 1 << 20 };
@@ -135,7 +135,6 @@ int main(void)
 {
 	Suite *suite = suite_create("copy, holes that are refuted");
 	TCase *tcase = tcase_create("refuted");
-	SRunner *runner = srunner_create(suite);
 
 	suite_add_tcase(suite, tcase);
 	tcase_add_unchecked_fixture(tcase, temp_make, temp_remove);
@@ -145,8 +144,5 @@ int main(void)
 	tcase_add_test(tcase, zeros_of_an_earlier_run_are_read);
 	tcase_add_test(tcase, zeros_that_were_proven_by_it_are_proven_again);
 	tcase_add_test(tcase, images_that_were_equal_by_it_are_compared_again);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return images_run(suite);
 }

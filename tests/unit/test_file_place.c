@@ -1,11 +1,11 @@
 #include "common/error.h"
 #include "common/units.h"
 #include "tests/unit/files.h"
+#include "tests/unit/images.h"
 #include "tests/unit/temp.h"
 
 #include <check.h>
 #include <glib/gstdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -89,7 +89,6 @@ int main(void)
 {
 	Suite *suite = suite_create("file place");
 	TCase *tcase = tcase_create("file place");
-	SRunner *runner = srunner_create(suite);
 
 	suite_add_tcase(suite, tcase);
 	tcase_add_unchecked_fixture(tcase, temp_make, temp_remove);
@@ -98,8 +97,5 @@ int main(void)
 	tcase_add_test(tcase, an_image_is_removed_once);
 	tcase_add_test(tcase, a_place_tells_its_images_and_its_room);
 	tcase_add_test(tcase, a_place_that_is_not_there_is_named);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return images_run(suite);
 }

@@ -1,6 +1,7 @@
 /* What a file or a device of this host is known by. */
 #include "common/units.h"
 #include "tests/unit/files.h"
+#include "tests/unit/images.h"
 #include "tests/unit/loops.h"
 #include "tests/unit/temp.h"
 #include "transports/device.h"
@@ -10,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -220,6 +220,15 @@ START_TEST(an_image_whose_handle_cannot_be_read_is_not_described)
 }
 END_TEST
 
+/* A new file as a loop device. */
+static int attach_new(const char *name, guint64 size_bytes, char **path)
+{
+	AUTO(url) backing = files_url(name);
+
+	files_create(backing, size_bytes);
+	return loop_attach(backing->path, path);
+}
+
 /* Attached until the same number is given out: somebody else may have had it meanwhile. */
 static int attach_again(int device, const char *backing, const char *path)
 {
@@ -254,12 +263,10 @@ END_TEST
 
 START_TEST(a_device_without_a_name_is_another_after_a_reboot)
 {
-	AUTO(url) backing = files_url("rebooted");
 	g_autofree char *path = NULL;
 	char before[IDENTITY_BYTES], after[IDENTITY_BYTES], nameless[IDENTITY_BYTES];
 
-	files_create(backing, MiB);
-	const int device = loop_attach(backing->path, &path);
+	const int device = attach_new("rebooted", MiB, &path);
 
 	identify(path, before);
 	said.suffix = "/boot_id";
@@ -276,12 +283,10 @@ END_TEST
 /* Arrays with metadata of another maker's have zeros, all of them. */
 START_TEST(an_array_is_known_by_its_uuid_where_it_has_one)
 {
-	AUTO(url) backing = files_url("array");
 	g_autofree char *path = NULL;
 	char numbered[IDENTITY_BYTES], identity[IDENTITY_BYTES];
 
-	files_create(backing, MiB);
-	const int device = loop_attach(backing->path, &path);
+	const int device = attach_new("array", MiB, &path);
 
 	identify(path, numbered);
 	said.suffix = "/md/uuid";
@@ -314,13 +319,11 @@ END_TEST
 
 START_TEST(a_partition_is_named_after_its_disk)
 {
-	AUTO(url) backing = files_url("partitioned");
 	g_autofree char *path = NULL, *partition = NULL;
 	struct image_info disk, info;
 	int device;
 
-	files_create(backing, 8 * MiB);
-	device = loop_attach(backing->path, &path);
+	device = attach_new("partitioned", 8 * MiB, &path);
 	partition = loop_add_partition(device, path, MiB, 2 * MiB);
 	AUTO(url) url = url_parse(path, NULL);
 	AUTO(url) url_of_partition = url_parse(partition, NULL);
@@ -337,14 +340,12 @@ END_TEST
 
 START_TEST(a_partition_whose_name_does_not_fit_has_none)
 {
-	AUTO(url) backing = files_url("narrow");
 	g_autofree char *path = NULL, *partition = NULL;
 	char identity[IDENTITY_BYTES];
 	gsize length;
 	struct stat st;
 
-	files_create(backing, 8 * MiB);
-	const int device = loop_attach(backing->path, &path);
+	const int device = attach_new("narrow", 8 * MiB, &path);
 
 	partition = loop_add_partition(device, path, MiB, 2 * MiB);
 	ck_assert_int_eq(stat(partition, &st), 0);
@@ -362,7 +363,6 @@ int main(void)
 {
 	Suite *suite = suite_create("identity");
 	TCase *tcase = tcase_create("identity");
-	SRunner *runner = srunner_create(suite);
 
 	suite_add_tcase(suite, tcase);
 	tcase_add_unchecked_fixture(tcase, temp_make, temp_remove);
@@ -380,8 +380,5 @@ int main(void)
 	tcase_add_test(tcase, a_lun_has_one_name_by_a_path_and_by_multipath);
 	tcase_add_test(tcase, a_partition_is_named_after_its_disk);
 	tcase_add_test(tcase, a_partition_whose_name_does_not_fit_has_none);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return images_run(suite);
 }
