@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 
-enum { BUSY_WAIT_MS = 10000 };
+enum { BUSY_WAIT_MS = 10000, BUSY_PAUSE_MS = 5 };
 
 /*
  * The steps from one version of the schema to the next.  A unit's row has neither rowid
@@ -205,14 +205,40 @@ static gboolean schema_prepare(struct ledger *ledger, GError **error)
 	return TRUE;
 }
 
-/* A transaction around the look and the creation: two processes may start at once. */
+/*
+ * Of two processes that do this to a new file at the same moment SQLite turns one away at
+ * once, whatever the busy timeout says (measured: SQLITE_BUSY after 0 ms).
+ */
+static gboolean journal_prepare(struct ledger *ledger, GError **error)
+{
+	static const char sql[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL";
+	const gint64 deadline_us = g_get_monotonic_time() + BUSY_WAIT_MS * 1000;
+	int code;
+
+	while ((code = sqlite3_exec(ledger->database, sql, NULL, NULL, NULL)) == SQLITE_BUSY &&
+	       g_get_monotonic_time() < deadline_us)
+		g_usleep(BUSY_PAUSE_MS * 1000);
+	if (code == SQLITE_OK)
+		return TRUE;
+	fail(ledger, error);
+	return FALSE;
+}
+
+/*
+ * Whoever finds the schema as it should be need not wait for those who write.  Otherwise
+ * a transaction around a second look and the creation: two processes may start at once.
+ */
 static gboolean prepare_file(struct ledger *ledger, GError **error)
 {
+	gint64 version = 0;
+
 	sqlite3_busy_timeout(ledger->database, BUSY_WAIT_MS);
-	if (!execute(ledger, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", error) ||
-	    !ledger_begin(ledger, error))
+	if (!journal_prepare(ledger, error) || !schema_version(ledger, &version, error))
 		return FALSE;
-	return ledger_end(ledger, schema_prepare(ledger, error), error);
+	if (version == (gint64)G_N_ELEMENTS(schema))
+		return TRUE;
+	return ledger_begin(ledger, error) &&
+	       ledger_end(ledger, schema_prepare(ledger, error), error);
 }
 
 static void statement_free(gpointer statement)

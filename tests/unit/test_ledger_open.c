@@ -2,7 +2,8 @@
  * Ledgers that cannot be opened: each is refused with its name and the cause, and what lies
  * there stays as it is.
  *
- * sqlite3_busy_timeout here stands in front of the library's: nobody waits for ten seconds.
+ * sqlite3_busy_timeout, g_usleep and g_get_monotonic_time here stand in front of the
+ * libraries': nobody waits for ten seconds.
  */
 #include "tests/unit/ledgers.h"
 
@@ -20,6 +21,23 @@ int sqlite3_busy_timeout(sqlite3 *database, int milliseconds)
 	ck_assert_int_eq(milliseconds, 10000);
 	return ((__typeof__(&sqlite3_busy_timeout))dlsym(RTLD_NEXT, "sqlite3_busy_timeout"))(
 		database, 20);
+}
+
+static sqlite3 *reader; /* is closed in the third pause, if there is one */
+static guint pauses;
+static gint64 paused_us;
+
+void g_usleep(gulong microseconds)
+{
+	paused_us += 100 * (gint64)microseconds; /* time flies */
+	if (++pauses == 3)
+		ck_assert_int_eq(sqlite3_close(g_steal_pointer(&reader)), SQLITE_OK);
+}
+
+gint64 g_get_monotonic_time(void)
+{
+	return ((__typeof__(&g_get_monotonic_time))dlsym(RTLD_NEXT, "g_get_monotonic_time"))() +
+	       paused_us;
 }
 
 static char *file_of_ledger(void)
@@ -218,18 +236,52 @@ END_TEST
 
 static const char *const holds[] = {"BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"};
 
-START_TEST(a_file_that_another_process_keeps_is_busy)
+/* `blockmig status` answers whatever another one is stuck in. */
+START_TEST(a_file_that_another_process_writes_is_read)
 {
 	const gint64 job = add_job();
-	g_autofree char *path = file_of_ledger();
 	sqlite3 *other;
 
 	close_it();
 	other = database_open();
 	ck_assert_int_eq(sqlite3_exec(other, holds[_i], NULL, NULL, NULL), SQLITE_OK);
-	refused(folder, BLOCKMIG_ERROR_BUSY, path, "another process has kept it locked for 10 s");
-	sqlite3_close(other);
 	is_whole(job);
+	sqlite3_close(other);
+}
+END_TEST
+
+START_TEST(a_new_file_that_another_process_keeps_is_busy)
+{
+	g_autofree char *path = file_of_ledger();
+	sqlite3 *other;
+
+	close_it();
+	ck_assert_int_eq(g_remove(path), 0);
+	other = database_open();
+	ck_assert_int_eq(sqlite3_exec(other, holds[_i], NULL, NULL, NULL), SQLITE_OK);
+	refused(folder, BLOCKMIG_ERROR_BUSY, path, "another process has kept it locked for 10 s");
+	ck_assert_int_ge(paused_us, 9 * G_USEC_PER_SEC);
+	sqlite3_close(other);
+}
+END_TEST
+
+/*
+ * As when two begin at the same moment: SQLite does not wait where it would change the
+ * journal of a file that another one reads.
+ */
+START_TEST(a_new_file_that_another_process_has_for_a_moment_is_waited_for)
+{
+	g_autofree char *path = file_of_ledger();
+
+	close_it();
+	ck_assert_int_eq(g_remove(path), 0);
+	execute("CREATE TABLE theirs (a)");
+	reader = database_open();
+	ck_assert_int_eq(sqlite3_exec(reader, "BEGIN; SELECT * FROM theirs", NULL, NULL, NULL),
+			 SQLITE_OK);
+	ledger = ledger_open(folder, &error);
+	ck_ok(ledger != NULL);
+	ck_assert_uint_eq(pauses, 3);
 }
 END_TEST
 
@@ -268,7 +320,9 @@ int main(void)
 	tcase_add_test(tests, a_file_that_is_no_database_is_refused);
 	tcase_add_test(tests, a_schema_that_cannot_be_brought_up_to_date_is_refused);
 	tcase_add_test(tests, a_row_without_its_text_is_read);
-	tcase_add_loop_test(tests, a_file_that_another_process_keeps_is_busy, 0, 2);
+	tcase_add_loop_test(tests, a_file_that_another_process_writes_is_read, 0, 2);
+	tcase_add_loop_test(tests, a_new_file_that_another_process_keeps_is_busy, 0, 2);
+	tcase_add_test(tests, a_new_file_that_another_process_has_for_a_moment_is_waited_for);
 	tcase_add_loop_test(tests, a_write_waits_for_another_process_and_then_is_busy, 0, 2);
 	suite_add_tcase(suite, tests);
 
