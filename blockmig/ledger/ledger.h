@@ -79,7 +79,7 @@ struct ledger_phase {
 	char *name;
 	gboolean undo;
 	gint64 begun_us, ended_us; /* UNIX time in microseconds; 0: not ended */
-	char *outcome;		   /* "", "done", or the error's text */
+	char *outcome; /* "" (not ended), "done", "found done", "failed", "interrupted" */
 };
 void ledger_phase_free(struct ledger_phase *phase);
 

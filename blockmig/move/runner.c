@@ -71,6 +71,17 @@ static gboolean run_patiently(struct move *move, const struct phase *phase, GErr
 	}
 }
 
+/* What cannot be written down now is found out by the next resume. */
+static void note_failure(struct move *move, const struct phase *phase, gboolean undo,
+			 const GError *failure)
+{
+	struct ledger *ledger = move->context.ledger;
+	const char *outcome = error_is(failure, BLOCKMIG_ERROR_STOPPED) ? "interrupted" : "failed";
+
+	ledger_phase_end(ledger, move->job->id, phase->name, undo, outcome, NULL);
+	ledger_job_note(ledger, move->job->id, failure->message, NULL);
+}
+
 /* Runs or undoes one phase, with its begin and end in the ledger. */
 static gboolean step(struct move *move, const struct phase *phase, gboolean undo, GError **error)
 {
@@ -89,8 +100,7 @@ static gboolean step(struct move *move, const struct phase *phase, gboolean undo
 	if (good)
 		return TRUE;
 	g_prefix_error(&failure, "%s: %s: ", undo ? "undoing" : "phase", phase->name);
-	/* What cannot be written down now is found out by the next resume. */
-	ledger_job_note(ledger, job, failure->message, NULL);
+	note_failure(move, phase, undo, failure);
 	g_propagate_error(error, g_steal_pointer(&failure));
 	return FALSE;
 }

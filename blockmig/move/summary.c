@@ -71,7 +71,7 @@ static double add_phases(struct move_summary *summary, GPtrArray *timeline)
 
 		time->name = phase->undo ? g_strdup_printf("undo %s", phase->name)
 					 : g_strdup(phase->name);
-		/* One that did not end is the one that just failed, or was cut off by a crash. */
+		/* One that did not end runs, or was cut off by a crash. */
 		if (phase->ended_us || i + 1 == timeline->len)
 			time->seconds =
 				(double)((phase->ended_us ? phase->ended_us : g_get_real_time()) -

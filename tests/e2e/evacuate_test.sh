@@ -99,11 +99,11 @@ evacuation_in_background() {
 	evacuation=$!
 }
 
-
 # seeding N: so many moves copy, in the evacuation that runs in the background
 seeding() {
 	local end=$((SECONDS + 120))
 	until [ "$(blockmig status --json | jq -r 'select(.phase == "seed") | .job' | wc -l)" -ge "$1" ]; do
+		kill -0 "$evacuation" 2>/dev/null || die "it ended: $(cat /srv/scratch/evacuation.out)"
 		[ "$SECONDS" -lt "$end" ] || die "$1 moves do not seed: $(blockmig status; cat /srv/scratch/evacuation.out)"
 		sleep 0.2
 	done

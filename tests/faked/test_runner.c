@@ -93,6 +93,37 @@ START_TEST(nobody_has_to_be_told)
 }
 END_TEST
 
+START_TEST(the_time_line_tells_how_each_step_ended)
+{
+	static const char *const outcomes[][6] = {
+		{"a+ done", "b+ done", "c+ failed", "b- done", "a- done"},
+		{"a+ done", "b+ done", "c+ interrupted"},
+	};
+	static const int codes[] = {BLOCKMIG_ERROR_PERMANENT, BLOCKMIG_ERROR_STOPPED};
+	gint64 before_us = g_get_real_time();
+
+	script_open();
+	script.run = "c";
+	script.run_code = codes[_i];
+	script_expect(runner_run, _i ? 3 : 1, _i ? "+a+b+c" : "+a+b+c-b-a",
+		      _i ? JOB_OPEN : JOB_ROLLED_BACK);
+	g_autoptr(GPtrArray) steps = ledger_phase_list(scene.ledger, move->job->id, NULL);
+
+	ck_assert_uint_eq(steps->len, g_strv_length((char **)outcomes[_i]));
+	for (guint i = 0; i < steps->len; i++) {
+		const struct ledger_phase *step = g_ptr_array_index(steps, i);
+		g_autofree char *said = g_strdup_printf("%s%c %s", step->name,
+							step->undo ? '-' : '+', step->outcome);
+
+		ck_assert_str_eq(said, outcomes[_i][i]);
+		ck_assert_int_ge(step->begun_us, before_us);
+		ck_assert_int_ge(step->ended_us, step->begun_us);
+		before_us = step->ended_us;
+	}
+	script_close();
+}
+END_TEST
+
 START_TEST(a_world_that_does_not_answer_holds_the_job)
 {
 	script_open();
@@ -430,6 +461,7 @@ int main(void)
 			    what_is_found_done_and_cannot_be_written_down_is_looked_at_again, 0, 2);
 	tcase_add_test(phases, each_step_is_told_when_it_begins_and_when_it_ends);
 	tcase_add_test(phases, nobody_has_to_be_told);
+	tcase_add_loop_test(phases, the_time_line_tells_how_each_step_ended, 0, 2);
 	tcase_add_test(phases, a_world_that_does_not_answer_holds_the_job);
 	tcase_add_test(phases, a_stop_ends_between_two_phases);
 	tcase_add_loop_test(phases, a_refusal_undoes_in_reverse, 0, 4);
