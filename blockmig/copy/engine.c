@@ -293,6 +293,7 @@ gboolean copy_run(const struct copy_spec *spec, struct copy_totals *totals, GErr
 		return FALSE;
 	engine_init(&engine, spec);
 	ok = map_new(&engine, error) && engine_prepare(&engine, error);
+	engine.totals.planned = ok;
 	if (ok) {
 		if (!map_finished(&engine))
 			run_threads(&engine);

@@ -74,6 +74,7 @@ struct copy_totals {
 	guint64 units_total;
 	guint64 units_proven;
 	guint64 mismatches; /* units found different by the read-back */
+	gboolean planned;   /* it came as far as to look what earlier runs had done */
 };
 
 struct copy_spec {

@@ -28,12 +28,17 @@ static void add_content(struct copy_totals *sum, const struct copy_totals *run)
 	sum->units_proven += run->units_proven;
 }
 
-/* What a pass holds counts once, when it is whole; what was sent counts as often as it was. */
+/*
+ * What a pass holds counts once, when it is whole; what was sent counts as often as it was.
+ * A run that met nobody knows nothing of what the one before it had reached.
+ */
 static void add_totals(struct job *job, const struct copy_totals *run, gboolean whole)
 {
 	job->totals.bytes_sent += run->bytes_sent;
 	job->totals.bytes_resent += run->bytes_resent;
 	job->totals.mismatches += run->mismatches;
+	if (!run->planned && job->partial.units_total)
+		return;
 	job->partial = (struct copy_totals){0};
 	add_content(whole ? &job->totals : &job->partial, run);
 }

@@ -96,6 +96,24 @@ START_TEST(an_export_that_is_not_back_yet_is_waited_for_by_the_next_run)
 }
 END_TEST
 
+START_TEST(a_run_that_meets_nobody_still_tells_what_is_there)
+{
+	interrupt();
+	AUTO(job) before = scene_job(&scene);
+
+	ck_assert_uint_gt(before->partial.bytes_data, 0);
+	scene.options.retry_for_ms = 50;
+	script->mount_status = MNT3ERR_ACCES;
+	script->mount_times = G_MAXUINT;
+	ck_assert_msg(copy() == 3, "%s", scene.warnings->str);
+	AUTO(job) after = scene_job(&scene);
+
+	ck_assert_mem_eq(&after->partial, &before->partial, sizeof after->partial);
+	script->mount_times = 0;
+	assert_copied();
+}
+END_TEST
+
 START_TEST(a_copy_that_is_not_there_as_it_is_undone_stays_known)
 {
 	g_autoptr(GError) error = NULL;
@@ -121,6 +139,7 @@ int main(void)
 	tcase_set_timeout(away, 60);
 	tcase_add_checked_fixture(away, setup, teardown);
 	tcase_add_test(away, an_export_that_is_not_back_yet_is_waited_for_by_the_next_run);
+	tcase_add_test(away, a_run_that_meets_nobody_still_tells_what_is_there);
 	tcase_add_test(away, a_copy_that_is_not_there_as_it_is_undone_stays_known);
 	suite_add_tcase(suite, away);
 
